@@ -1,0 +1,3 @@
+"""Django settings, put together from components; the environment decides values (`billing_site/env.py`)."""
+
+from billing_site.settings.base import *

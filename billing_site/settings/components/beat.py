@@ -1,0 +1,31 @@
+"""The beat table: name, task, cadence, why. Each task fans out over tenants; the claim is in the database.
+
+Beat may run twice or stop for an hour: each job looks for rows that are due, so a missed tick is caught up by the
+next one and a doubled tick finds nothing left to claim.
+"""
+
+from datetime import timedelta
+from typing import Any
+
+
+def _every(seconds: int, task: str) -> dict[str, Any]:
+    # A tick nobody picked up before the next one is worthless: let it expire instead of stacking up.
+    return {"task": task, "schedule": timedelta(seconds=seconds), "options": {"expires": max(seconds, 30)}}
+
+
+BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
+    # News waits for nobody; handlers also sweep after the transaction that wrote the news.
+    "relay outbox": _every(2, "workflows.outbox_relay_all"),
+    # Positions and chain hashes follow the business transaction by seconds.
+    "seal journal and audit": _every(5, "workflows.journal_seal_all"),
+    # Time zones make some customer's period end in every hour; a minute keeps test clocks lively too.
+    "close due periods": _every(60, "workflows.billing_run_all"),
+    # Drafts past their grace become documents.
+    "finalise drafts past grace": _every(60, "workflows.drafts_finalize_all"),
+    # Outcomes we did not hear are looked up, never repeated.
+    "resolve unknown payments": _every(60, "workflows.payments_resolve_all"),
+    # Months are cut ahead, because an event must never wait for DDL.
+    "make usage partitions": _every(3600, "workflows.usage_partitions_all"),
+    # Invariants are watched in production, not only in tests.
+    "check invariants": _every(3600, "workflows.invariants_check_all"),
+}
