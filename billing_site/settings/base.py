@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from billing_site.settings.components.environment import ENV, LOCAL_DIR
+from billing_site.settings.components.environment import ENV
 
 BASE_DIR = Path(__file__).resolve().parents[2]
 
@@ -20,4 +20,3 @@ from billing_site.settings.components.security import *  # noqa: E402
 from billing_site.settings.components.tenancy import *  # noqa: E402
 from billing_site.settings.components.web import *  # noqa: E402
 
-__all__ = ["BASE_DIR", "LOCAL_DIR"]

@@ -1,0 +1,194 @@
+"""What is measured, the raw events, and their running totals.
+
+`UsageEvent`, its key table and `UsageAggregate` are made by hand-written SQL (`migrations/0002_usage_tables.py`):
+partitions, a statement trigger and COPY need more than the ORM can say. The ORM reads them.
+"""
+
+from datetime import datetime
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.db.models import Q
+
+from apps.common.fields import QuantityField
+from apps.common.models import Entity
+from apps.common.triggers import append_only, frozen_when, undeletable
+from apps.lifecycle.edges import Edge, status_triggers
+from apps.lifecycle.models import LifecycleModel
+from django_fsm import FSMField, transition
+
+
+class MeterAggregation(models.TextChoices):
+    """How the events of a window become a quantity."""
+
+    COUNT = "count", "Count: the number of events"
+    SUM = "sum", "Sum: the total of the value property"
+    MAX = "max", "Max: the largest value, 0 without events"
+
+
+class Meter(Entity):
+    """
+    What is measured: which events, which value, how they add up. One row is one immutable version.
+
+    An event names a type, not a meter; several meters may read one type.
+    """
+
+    id_prefix = "mtr"
+
+    code = models.CharField(max_length=60)
+    version = models.PositiveSmallIntegerField(default=1)
+    name = models.CharField(max_length=120)
+    event_type = models.CharField(max_length=120)
+    aggregation = models.CharField(max_length=12, choices=MeterAggregation)
+    value_property = models.CharField(max_length=60, blank=True, help_text="Empty for count.")
+    unit_name = models.CharField(max_length=40, blank=True, help_text="As printed on the invoice, e.g. GB.")
+    filters = models.JSONField(default=dict, blank=True, help_text="Properties an event must carry, e.g. {'area': 'x'}.")
+    group_by = ArrayField(models.CharField(max_length=60), default=list, blank=True)
+    rounding = models.JSONField(null=True, blank=True, help_text="{'mode', 'precision', 'divide_by'} after aggregation.")
+    rules = models.JSONField(default=dict, blank=True, help_text="Business rules an event must keep.")
+    defined_at = models.DateTimeField()
+    retired_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["code", "-version"]
+        constraints = [
+            models.UniqueConstraint(fields=["code", "version"], name="meter_version_once"),
+            models.UniqueConstraint(fields=["code"], condition=Q(retired_at__isnull=True), name="meter_one_current"),
+            models.CheckConstraint(
+                name="meter_aggregation_known", condition=Q(aggregation__in=MeterAggregation.values)
+            ),
+            models.CheckConstraint(
+                name="meter_value_when_needed",
+                condition=Q(aggregation="count", value_property="")
+                | (~Q(aggregation="count") & ~Q(value_property="")),
+            ),
+        ]
+        triggers = frozen_when(name="meter_frozen", condition="true", mutable=("retired_at", "name"))
+
+    def __str__(self) -> str:
+        return f"{self.name} v{self.version}"
+
+
+class EventMapping(Entity):
+    """How one source's own event shape is read: a versioned table from our field to its path."""
+
+    id_prefix = "emp"
+
+    source = models.CharField(max_length=120)
+    version = models.PositiveSmallIntegerField()
+    fields = models.JSONField(help_text="{'id': 'request.id', 'customer': 'account', ...}; paths with dots.")
+    defined_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["source", "-version"]
+        constraints = [models.UniqueConstraint(fields=["source", "version"], name="event_mapping_version_once")]
+        triggers = append_only(name="event_mapping_append_only")
+
+    def __str__(self) -> str:
+        return f"{self.source} v{self.version}"
+
+
+class UsageEventKey(models.Model):
+    """The identity of an event for ever: one narrow row per (source, event id) ever accepted."""
+
+    event_key = models.UUIDField(primary_key=True)
+    payload_hash = models.BinaryField()
+    received_at = models.DateTimeField()
+
+    class Meta:
+        managed = False
+        db_table = "metering_usageeventkey"
+
+    def __str__(self) -> str:
+        return str(self.event_key)
+
+
+class UsageEvent(models.Model):
+    """One immutable fact of consumption, as it was sent; partitioned by the month in which it occurred."""
+
+    event_key = models.UUIDField(primary_key=True)
+    source = models.TextField()
+    event_id = models.TextField()
+    type = models.TextField()
+    customer_id = models.UUIDField()
+    subscription_id = models.UUIDField(null=True)
+    occurred_at = models.DateTimeField()
+    received_at = models.DateTimeField()
+    quantity = QuantityField(null=True)
+    properties = models.JSONField()
+
+    class Meta:
+        managed = False
+        db_table = "metering_usageevent"
+
+    def __str__(self) -> str:
+        return f"{self.type} {self.event_id}"
+
+
+class UsageAggregate(models.Model):
+    """The running totals of one meter, customer, hour and group; derived, rebuildable, kept by a trigger."""
+
+    pk = models.CompositePrimaryKey("customer_id", "meter_id", "hour", "subscription_id", "dimensions")
+    customer_id = models.UUIDField()
+    meter_id = models.UUIDField()
+    hour = models.DateTimeField()
+    subscription_id = models.UUIDField()
+    dimensions = models.JSONField()
+    event_count = models.BigIntegerField()
+    value_sum = models.DecimalField(max_digits=60, decimal_places=12)
+    value_max = models.DecimalField(max_digits=38, decimal_places=12)
+
+    class Meta:
+        managed = False
+        db_table = "metering_usageaggregate"
+
+    def __str__(self) -> str:
+        return f"{self.meter_id} {self.hour}"
+
+
+class QuarantineStatus(models.TextChoices):
+    """What became of a refused event."""
+
+    HELD = "HELD", "Held: refused with a reason, waits to be replayed"
+    REPLAYED = "REPLAYED", "Replayed: accepted later under its own id"
+
+
+QUARANTINE_EDGES = (Edge("replay", (QuarantineStatus.HELD,), QuarantineStatus.REPLAYED),)
+
+
+class QuarantinedEvent(LifecycleModel):
+    """An event that was refused, kept as it came, with the reason. Refused is not lost."""
+
+    id_prefix = "qev"
+    edges = QUARANTINE_EDGES
+    initial_status = QuarantineStatus.HELD
+
+    source = models.TextField(blank=True)
+    event_id = models.TextField(blank=True)
+    raw = models.TextField(help_text="The event as it was sent.")
+    code = models.CharField(max_length=40)
+    detail = models.TextField()
+    received_at = models.DateTimeField()
+    replayed_at = models.DateTimeField(null=True, blank=True)
+    status = FSMField(choices=QuarantineStatus, default=QuarantineStatus.HELD, protected=True)
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            models.CheckConstraint(name="quarantine_status_known", condition=Q(status__in=QuarantineStatus.values))
+        ]
+        indexes = [models.Index(fields=["code", "-id"], name="quarantine_code")]
+        triggers = [
+            *status_triggers(
+                name="quarantine_status_edges", initial=QuarantineStatus.HELD, edges=QUARANTINE_EDGES
+            ),
+            *undeletable(name="quarantine_kept"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.source} {self.event_id}"
+
+    @transition(field=status, source=QuarantineStatus.HELD, target=QuarantineStatus.REPLAYED)
+    def replay(self, *, at: datetime) -> None:
+        """Mark that the event was accepted under its own id."""
+        self.replayed_at = at

@@ -1,0 +1,117 @@
+"""The tables that the ORM cannot describe: events, their identity, their running totals, and the trigger between.
+
+Shape and order follow measurements (ADR 0010): identity in a narrow key table that COPY meets directly, events in
+monthly partitions without a unique index, totals kept by ONE statement trigger so that no path can forget them.
+"""
+
+NO_SUBSCRIPTION = "00000000-0000-0000-0000-000000000000"
+
+# Identity for ever: one row per accepted (source, event id). The hash tells a repeat from a contradiction.
+CREATE_KEYS = """
+CREATE TABLE metering_usageeventkey (
+    event_key uuid PRIMARY KEY,
+    payload_hash bytea NOT NULL CHECK (length(payload_hash) = 32),
+    received_at timestamptz NOT NULL
+);
+"""
+
+# `recorded_xid` is the transaction that wrote the row. A rating decision stores the snapshot it read under, and
+# pg_visible_in_snapshot() then tells for ever which events it had seen: late ones are told apart without a lock.
+CREATE_EVENTS = """
+CREATE TABLE metering_usageevent (
+    event_key uuid NOT NULL,
+    source text NOT NULL,
+    event_id text NOT NULL,
+    type text NOT NULL,
+    customer_id uuid NOT NULL,
+    subscription_id uuid,
+    occurred_at timestamptz NOT NULL,
+    received_at timestamptz NOT NULL,
+    quantity numeric,
+    properties jsonb NOT NULL,
+    mapping_version smallint NOT NULL DEFAULT 0,
+    recorded_xid xid8 NOT NULL DEFAULT pg_current_xact_id()
+) PARTITION BY RANGE (occurred_at);
+CREATE INDEX metering_usageevent_occurred ON metering_usageevent USING brin (occurred_at);
+"""
+
+CREATE_AGGREGATES = f"""
+CREATE TABLE metering_usageaggregate (
+    customer_id uuid NOT NULL,
+    meter_id uuid NOT NULL,
+    hour timestamptz NOT NULL,
+    subscription_id uuid NOT NULL DEFAULT '{NO_SUBSCRIPTION}',
+    dimensions jsonb NOT NULL DEFAULT '{{}}',
+    event_count bigint NOT NULL,
+    value_sum numeric NOT NULL,
+    value_max numeric NOT NULL,
+    CONSTRAINT usage_aggregate_once PRIMARY KEY (customer_id, meter_id, hour, subscription_id, dimensions)
+) WITH (fillfactor = 70);
+"""
+
+# The value of an event for a meter: 1 when it counts, else the meter's property, else the top-level quantity.
+EVENT_VALUE = """
+    CASE WHEN m.value_property = '' THEN 1
+         ELSE coalesce((e.properties ->> m.value_property)::numeric, e.quantity) END
+"""
+
+EVENT_MATCHES = "m.event_type = e.type AND e.properties @> m.filters"
+
+EVENT_DIMENSIONS = """
+    coalesce((SELECT jsonb_object_agg(d, e.properties -> d) FROM unnest(m.group_by) d), '{}'::jsonb)
+"""
+
+# Upsert in key order: without a fixed order, two writers on the same customer deadlock. One statement per batch:
+# the cost is per total touched, not per event.
+CREATE_FOLD = f"""
+CREATE FUNCTION metering_fold_usage() RETURNS trigger LANGUAGE plpgsql AS $fold$
+BEGIN
+    INSERT INTO metering_usageaggregate AS a
+        (customer_id, meter_id, hour, subscription_id, dimensions, event_count, value_sum, value_max)
+    SELECT g.customer_id, g.meter_id, g.hour, g.subscription_id, g.dimensions,
+           count(*), sum(g.value), max(g.value)
+    FROM (
+        SELECT e.customer_id, m.id AS meter_id, date_trunc('hour', e.occurred_at, 'UTC') AS hour,
+               coalesce(e.subscription_id, '{NO_SUBSCRIPTION}') AS subscription_id,
+               {EVENT_DIMENSIONS} AS dimensions, {EVENT_VALUE} AS value
+        FROM fresh e JOIN metering_meter m ON {EVENT_MATCHES}
+        WHERE m.retired_at IS NULL
+    ) g
+    GROUP BY 1, 2, 3, 4, 5
+    ORDER BY 1, 2, 3, 4, 5
+    ON CONFLICT ON CONSTRAINT usage_aggregate_once DO UPDATE SET
+        event_count = a.event_count + excluded.event_count,
+        value_sum = a.value_sum + excluded.value_sum,
+        value_max = greatest(a.value_max, excluded.value_max);
+    RETURN NULL;
+END
+$fold$;
+CREATE TRIGGER usage_event_fold AFTER INSERT ON metering_usageevent
+    REFERENCING NEW TABLE AS fresh FOR EACH STATEMENT EXECUTE FUNCTION metering_fold_usage();
+"""
+
+# Events and keys only grow. Row triggers that never fire cost the write path nothing.
+CREATE_GUARDS = """
+CREATE FUNCTION metering_refuse_change() RETURNS trigger LANGUAGE plpgsql AS $guard$
+BEGIN
+    RAISE EXCEPTION 'Usage events only grow: correct by adding (table %)', TG_TABLE_NAME
+        USING ERRCODE = 'check_violation', CONSTRAINT = 'usage_event_append_only';
+END
+$guard$;
+CREATE TRIGGER usage_event_append_only BEFORE UPDATE OR DELETE ON metering_usageevent
+    FOR EACH ROW EXECUTE FUNCTION metering_refuse_change();
+CREATE TRIGGER usage_event_no_truncate BEFORE TRUNCATE ON metering_usageevent
+    FOR EACH STATEMENT EXECUTE FUNCTION metering_refuse_change();
+CREATE TRIGGER usage_event_key_append_only BEFORE UPDATE OR DELETE ON metering_usageeventkey
+    FOR EACH ROW EXECUTE FUNCTION metering_refuse_change();
+CREATE TRIGGER usage_event_key_no_truncate BEFORE TRUNCATE ON metering_usageeventkey
+    FOR EACH STATEMENT EXECUTE FUNCTION metering_refuse_change();
+"""
+
+DROP_ALL = """
+DROP TABLE metering_usageaggregate;
+DROP TABLE metering_usageevent;
+DROP TABLE metering_usageeventkey;
+DROP FUNCTION metering_fold_usage();
+DROP FUNCTION metering_refuse_change();
+"""

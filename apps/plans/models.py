@@ -1,0 +1,178 @@
+"""Commercial offers and their immutable terms."""
+
+from datetime import datetime
+
+from django.db import models
+from django.db.models import Q
+from django_fsm import FSMField, transition
+
+from apps.common.fields import CurrencyField, QuantityField
+from apps.common.models import Entity
+from apps.common.triggers import frozen_when, part_open_while, undeletable
+from apps.lifecycle.edges import Edge, status_triggers
+from apps.lifecycle.models import LifecycleModel
+from apps.metering.models import Meter
+
+
+class Plan(Entity):
+    """A commercial offer with a stable code; its terms live in versions."""
+
+    id_prefix = "pln"
+
+    code = models.CharField(max_length=60, unique=True)
+    name = models.CharField(max_length=120)
+
+    class Meta:
+        ordering = ["code"]
+        triggers = undeletable(name="plan_kept")
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class PlanVersionStatus(models.TextChoices):
+    """Whether terms may still change and be sold."""
+
+    DRAFT = "DRAFT", "Draft: may be replaced, cannot be subscribed to"
+    PUBLISHED = "PUBLISHED", "Published: frozen, on sale from its effective date"
+    RETIRED = "RETIRED", "Retired: frozen, no new subscriptions; existing ones stay on it"
+
+
+PLAN_VERSION_EDGES = (
+    Edge("publish", (PlanVersionStatus.DRAFT,), PlanVersionStatus.PUBLISHED),
+    Edge("retire", (PlanVersionStatus.PUBLISHED,), PlanVersionStatus.RETIRED),
+)
+
+
+class PlanVersion(LifecycleModel):
+    """The terms of a plan as one pricing document gave them; frozen by publishing."""
+
+    id_prefix = "plv"
+    edges = PLAN_VERSION_EDGES
+    initial_status = PlanVersionStatus.DRAFT
+
+    plan = models.ForeignKey(Plan, on_delete=models.PROTECT, related_name="versions")
+    version = models.PositiveIntegerField()
+    status = FSMField(choices=PlanVersionStatus, default=PlanVersionStatus.DRAFT, protected=True)
+    document = models.JSONField(help_text="The pricing document in canonical form.")
+    document_hash = models.CharField(max_length=64)
+    currency = CurrencyField()
+    interval_unit = models.CharField(max_length=5)
+    interval_count = models.PositiveSmallIntegerField()
+    rounding = models.CharField(max_length=10)
+    effective_at = models.DateTimeField()
+    published_at = models.DateTimeField(null=True, blank=True)
+    retired_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["plan__code", "-version"]
+        constraints = [
+            models.UniqueConstraint(fields=["plan", "version"], name="plan_version_once"),
+            models.UniqueConstraint(fields=["plan"], condition=Q(status="DRAFT"), name="plan_one_draft"),
+            models.CheckConstraint(name="plan_version_from_one", condition=Q(version__gte=1)),
+            models.CheckConstraint(
+                name="plan_version_status_known", condition=Q(status__in=PlanVersionStatus.values)
+            ),
+            models.CheckConstraint(
+                name="plan_version_interval_known",
+                condition=Q(interval_unit__in=["day", "week", "month", "year"], interval_count__gte=1),
+            ),
+        ]
+        triggers = [
+            *status_triggers(
+                name="plan_version_status_edges", initial=PlanVersionStatus.DRAFT, edges=PLAN_VERSION_EDGES
+            ),
+            *frozen_when(
+                name="plan_version_frozen",
+                condition="OLD.status <> 'DRAFT'",
+                mutable=("status", "retired_at"),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.plan.code} v{self.version}"
+
+    @transition(field=status, source=PlanVersionStatus.DRAFT, target=PlanVersionStatus.PUBLISHED)
+    def publish(self, *, at: datetime) -> None:
+        """Freeze the terms and put them on sale."""
+        self.published_at = at
+
+    @transition(field=status, source=PlanVersionStatus.PUBLISHED, target=PlanVersionStatus.RETIRED)
+    def retire(self, *, at: datetime) -> None:
+        """Take the terms off sale; whoever has them keeps them."""
+        self.retired_at = at
+
+
+_OPEN_WHILE_DRAFT = "parent.status = 'DRAFT'"
+
+
+class Charge(Entity):
+    """How one meter, or a fixed fee, is priced in a version."""
+
+    id_prefix = "chg"
+
+    plan_version = models.ForeignKey(PlanVersion, on_delete=models.CASCADE, related_name="charges")
+    position = models.PositiveSmallIntegerField()
+    code = models.CharField(max_length=60)
+    model = models.CharField(max_length=24)
+    meter = models.ForeignKey(Meter, null=True, blank=True, on_delete=models.PROTECT, related_name="charges")
+    timing = models.CharField(max_length=8)
+    terms = models.JSONField(help_text="The charge in canonical form, as the engine reads it.")
+
+    class Meta:
+        ordering = ["position"]
+        constraints = [
+            models.UniqueConstraint(fields=["plan_version", "code"], name="charge_code_once"),
+            models.UniqueConstraint(fields=["plan_version", "position"], name="charge_position_once"),
+            models.CheckConstraint(name="charge_timing_known", condition=Q(timing__in=["advance", "arrears"])),
+        ]
+        triggers = part_open_while(
+            name="charge_frozen",
+            parent_table="plans_planversion",
+            parent_column="plan_version_id",
+            condition=_OPEN_WHILE_DRAFT,
+        )
+
+    def __str__(self) -> str:
+        return self.code
+
+
+class Feature(Entity):
+    """What a version grants: a switch, a static limit or a metered limit. `*` stands for all features not named."""
+
+    id_prefix = "ftr"
+
+    plan_version = models.ForeignKey(PlanVersion, on_delete=models.CASCADE, related_name="features")
+    code = models.CharField(max_length=60)
+    is_granted = models.BooleanField()
+    # A limit is a number or is said to be unlimited; silence is neither.
+    limit_units = QuantityField(null=True, blank=True)
+    is_unlimited = models.BooleanField(default=False)
+    meter = models.ForeignKey(Meter, null=True, blank=True, on_delete=models.PROTECT, related_name="features")
+    on_exceed = models.CharField(max_length=8, blank=True)
+
+    class Meta:
+        ordering = ["code"]
+        constraints = [
+            models.UniqueConstraint(fields=["plan_version", "code"], name="feature_code_once"),
+            models.CheckConstraint(
+                name="feature_limit_is_explicit",
+                condition=Q(is_unlimited=False) | Q(limit_units__isnull=True),
+            ),
+            models.CheckConstraint(
+                name="feature_metered_has_limit",
+                condition=Q(meter__isnull=True) | Q(is_unlimited=True) | Q(limit_units__isnull=False),
+            ),
+            models.CheckConstraint(
+                name="feature_on_exceed_known", condition=Q(on_exceed__in=["", "reject", "throttle", "notify"])
+            ),
+        ]
+        triggers = part_open_while(
+            name="feature_frozen",
+            parent_table="plans_planversion",
+            parent_column="plan_version_id",
+            condition=_OPEN_WHILE_DRAFT,
+        )
+
+    def __str__(self) -> str:
+        return self.code

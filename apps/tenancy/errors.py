@@ -1,0 +1,17 @@
+"""Anticipated failures of provisioning."""
+
+
+class ProvisioningError(Exception):
+    """Provisioning could not go on; the message says what to do."""
+
+
+class TenantSlugInvalid(ProvisioningError):
+    """The slug cannot be a host name."""
+
+
+class TenantSlugTaken(ProvisioningError):
+    """Another tenant has the slug."""
+
+
+class TenantProbeFailed(ProvisioningError):
+    """The finished tenant does not answer as it should."""

@@ -1,0 +1,53 @@
+"""From host name to tenant, with a short-lived cache in the process.
+
+The stock middleware asks the database on every request, which costs more than the rest of a trivial request.
+"""
+
+import time
+from typing import Any
+
+from django.conf import settings
+from django.db import connection
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django_tenants.middleware.main import TenantMainMiddleware
+
+from apps.tenancy.models import Tenant, TenantState
+
+_CACHE_SECONDS = 30
+_CACHE_ENTRIES_MAX = 10_000
+_cache: dict[str, tuple[int, Tenant]] = {}
+
+
+class TenantMiddleware(TenantMainMiddleware):
+    """Choose the schema by host; the base domain and bare addresses are the operators' shared schema."""
+
+    def get_tenant(self, domain_model: Any, hostname: str) -> Tenant:
+        """Return the tenant of a host name, from the cache if it is fresh."""
+        now_seconds = int(time.monotonic())
+        cached = _cache.get(hostname)
+        if cached and now_seconds - cached[0] < _CACHE_SECONDS:
+            return cached[1]
+        tenant: Tenant = super().get_tenant(domain_model, hostname)
+        # Only tenants that serve are remembered: one being provisioned becomes ready from one second to the next.
+        if tenant.state == TenantState.READY and len(_cache) < _CACHE_ENTRIES_MAX:
+            _cache[hostname] = (now_seconds, tenant)
+        return tenant
+
+    def process_request(self, request: HttpRequest) -> HttpResponse | None:
+        """Route the request, or answer what is wrong with its host."""
+        connection.set_schema_to_public()
+        hostname = self.hostname_from_request(request)
+        if hostname in (settings.BASE_DOMAIN, "127.0.0.1", "[::1]"):
+            request.urlconf = settings.PUBLIC_SCHEMA_URLCONF
+            return None
+        response: HttpResponse | None = super().process_request(request)
+        tenant: Tenant | None = getattr(request, "tenant", None)
+        if response is None and tenant is not None and tenant.state != TenantState.READY:
+            connection.set_schema_to_public()
+            return JsonResponse({"detail": "This tenant is not ready yet.", "code": "tenant_not_ready"}, status=503)
+        return response
+
+
+def cache_clear() -> None:
+    """Forget all remembered hosts (tests, and after a domain changed in this process)."""
+    _cache.clear()
