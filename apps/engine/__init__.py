@@ -1,0 +1,1 @@
+"""The pure core: everything that is arithmetic or a decision, without framework, clock, network or chance."""

@@ -1,0 +1,32 @@
+"""
+Which module prices which model.
+
+Rules: one line per model; a model is a module with `price` (exact amount in major units) and `steps` (how it came
+about, amounts summing to the same). To add one: its parameters in `terms.py`, a module, a line here, a golden table.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Final
+
+from apps.engine.charge_models import flat, graduated, per_unit
+from apps.engine.charge_models.steps import RatedStep
+from apps.engine.charge_models.terms import ChargeTerms
+from apps.engine.exact import Ratio
+
+
+@dataclass(frozen=True, slots=True)
+class ChargeModel:
+    """The two functions of a charge model."""
+
+    price: Callable[[ChargeTerms, Ratio, Fraction], Ratio]
+    steps: Callable[[ChargeTerms, Ratio, Fraction], Iterator[RatedStep]]
+
+
+CHARGE_MODELS: Final[Mapping[str, ChargeModel]] = {
+    "flat": ChargeModel(price=flat.price, steps=flat.steps),
+    "per_unit": ChargeModel(price=per_unit.price, steps=per_unit.steps),
+    "graduated": ChargeModel(price=graduated.price, steps=graduated.steps),
+    "overage": ChargeModel(price=per_unit.price, steps=per_unit.steps),
+}

@@ -1,0 +1,63 @@
+"""
+Tiers, and the same tiers as whole numbers.
+
+Rules: scaling is exact. All bounds share one denominator and all prices another, so that walking the tiers is
+integer arithmetic with one division at the very end.
+"""
+
+import math
+from dataclasses import dataclass
+from decimal import Decimal
+
+from apps.engine.exact import decimal_text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChargeTier:
+    """A band of units: above the tier before it, up to and including `up_to` (None: without end)."""
+
+    up_to: Decimal | None
+    unit_rate: Decimal
+    flat_fee: Decimal = Decimal(0)
+
+    def to_document(self) -> dict[str, str | None]:
+        """Return the tier as the pricing document writes it."""
+        return {
+            "up_to": None if self.up_to is None else decimal_text(self.up_to),
+            "unit_rate": decimal_text(self.unit_rate),
+            "flat_fee": decimal_text(self.flat_fee),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class ScaledTiers:
+    """The bounds over one denominator, and (upper bound or None, rate, flat fee) per tier over another."""
+
+    bound_denominator: int
+    price_denominator: int
+    bands: tuple[tuple[int | None, int, int], ...]
+
+
+def scale_tiers(tiers: tuple[ChargeTier, ...]) -> ScaledTiers:
+    """Return the tiers as whole numbers over their smallest common denominators."""
+    bound_denominator = math.lcm(*(tier.up_to.as_integer_ratio()[1] for tier in tiers if tier.up_to is not None))
+    price_denominator = math.lcm(
+        *(price.as_integer_ratio()[1] for tier in tiers for price in (tier.unit_rate, tier.flat_fee))
+    )
+    return ScaledTiers(
+        bound_denominator=bound_denominator,
+        price_denominator=price_denominator,
+        bands=tuple(
+            (
+                None if tier.up_to is None else _scaled(tier.up_to, bound_denominator),
+                _scaled(tier.unit_rate, price_denominator),
+                _scaled(tier.flat_fee, price_denominator),
+            )
+            for tier in tiers
+        ),
+    )
+
+
+def _scaled(value: Decimal, denominator: int) -> int:
+    numerator, own_denominator = value.as_integer_ratio()
+    return numerator * (denominator // own_denominator)
