@@ -19,6 +19,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 from urllib.parse import quote
 
 from script.lib import postgres_binaries, processes
@@ -60,13 +61,13 @@ _THROWAWAY_SETTINGS = {
 class EmbeddedPostgres:
     """One cluster in one folder; every method may be called from any process of the owner."""
 
-    def __init__(self, directory: Path, *, durable: bool) -> None:
+    def __init__(self, directory: Path, *, durable: bool, log: Path | None = None) -> None:
         self.directory = directory.absolute()
         self.durable = durable
         self.process: subprocess.Popen[bytes] | None = None
         self.home = postgres_binaries.home_of_cluster(self.directory)
         self.data = self.home / "data"
-        self.log = self.directory / "postgres.log"
+        self.log = log or self.directory / "postgres.log"
         self.socket_dir = self._choose_socket_dir()
 
     def url(self, *, database: str = "postgres") -> str:
@@ -89,7 +90,9 @@ class EmbeddedPostgres:
 
     def psql_env(self) -> dict[str, str]:
         """Return the environment psql needs, password included."""
-        return {**os.environ, "PGPASSWORD": self._password(), "PGCONNECT_TIMEOUT": "5"}
+        # The caller's PGPORT, PGSERVICE and the like would lead elsewhere.
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
+        return {**kept, "PGPASSWORD": self._password(), "PGCONNECT_TIMEOUT": "5"}
 
     def ensure_database(self, name: str) -> None:
         """
@@ -156,7 +159,8 @@ class EmbeddedPostgres:
     def _make_socket_dir(self) -> None:
         self.socket_dir.mkdir(mode=0o700, exist_ok=True)
         status = self.socket_dir.lstat()
-        if self.socket_dir.is_symlink() or status.st_uid not in self._owners():
+        beside = self.socket_dir.parent == self.home
+        if self.socket_dir.is_symlink() or not (beside or status.st_uid in self._owners()):
             raise PostgresUnavailable(f"{self.socket_dir} belongs to somebody else; remove it and try again.")
         self._give_to_runner(self.socket_dir)
 
@@ -197,7 +201,7 @@ class EmbeddedPostgres:
                 )
             yield
 
-    def _take_cluster_lock(self):  # type: ignore[no-untyped-def]
+    def _take_cluster_lock(self) -> TextIO | None:
         """Return the lock that says "nothing of this cluster lives", or None if the server turned out to be alive."""
         file = processes.lock_open(self.directory / "cluster.lock")
         deadline = time.monotonic() + _LOCK_SECONDS_MAX
@@ -208,27 +212,20 @@ class EmbeddedPostgres:
                 return None
             if not kicked and time.monotonic() > deadline - _LOCK_SECONDS_MAX / 2:
                 kicked = True
-                for process_id in self._leftovers():
+                for process_id in processes.living_in(self.data):
                     with contextlib.suppress(ProcessLookupError, PermissionError):
                         os.kill(process_id, signal.SIGQUIT)
             if time.monotonic() > deadline:
                 file.close()
                 raise PostgresUnavailable(
                     f"A PostgreSQL process of {self.data} is alive but does not answer (processes "
-                    f"{sorted(self._leftovers())}); end it with kill, then try again."
+                    f"{sorted(processes.living_in(self.data))}); end it with kill, then try again."
                 )
             time.sleep(0.1)
         return file
 
-    def _leftovers(self) -> set[int]:
-        found = set()
-        for entry in Path("/proc").glob("[0-9]*"):
-            with contextlib.suppress(OSError):
-                if (entry / "cwd").resolve() == self.data.resolve():
-                    found.add(int(entry.name))
-        return found
-
     def _prepare_data(self) -> None:
+        self._open_the_way_for_the_runner()
         if not self.durable and self._initialised() and self._machine_restarted():
             shutil.rmtree(self.data)
         if not self._initialised():
@@ -238,17 +235,26 @@ class EmbeddedPostgres:
         if self.data.stat().st_uid != owner:
             if os.geteuid() != 0:
                 raise PostgresUnavailable(
-                    f"{self.data} belongs to another user; run as that user, or remove it to begin anew (its data is lost)."
+                    f"{self.data} belongs to another user; run as that user, or remove it to begin anew (data is lost)."
                 )
             for path in (self.data, *self.data.rglob("*")):
                 self._give_to_runner(path)
         if not self.durable:
-            (self.directory / "boot").write_text(_boot_id())
+            (self.directory / "boot").write_text(processes.boot_id())
+
+    def _open_the_way_for_the_runner(self) -> None:
+        if self._binaries().run_as is not None:
+            # Passing through is all that is allowed; what lies beside the data stays unreadable.
+            for folder in (self.home.parent, self.home) if self.home != self.directory else (self.home,):
+                folder.mkdir(parents=True, exist_ok=True)
+                folder.chmod(0o711)
 
     def _machine_restarted(self) -> bool:
         # Without fsync a crash of the machine may damage the files silently; a throwaway cluster is simply made again.
         marker = self.directory / "boot"
-        return (self.data / "postmaster.pid").exists() and (not marker.exists() or marker.read_text() != _boot_id())
+        return (self.data / "postmaster.pid").exists() and (
+            not marker.exists() or marker.read_text() != processes.boot_id()
+        )
 
     def _initialise(self) -> None:
         if self.data.exists() and any(self.data.iterdir()):
@@ -258,7 +264,6 @@ class EmbeddedPostgres:
             )
         unfinished = self.home / "data.unfinished"
         shutil.rmtree(unfinished, ignore_errors=True)
-        self.home.mkdir(mode=0o711, parents=True, exist_ok=True)
         unfinished.mkdir(mode=0o700)
         password_file = self.directory / "password"
         if not password_file.exists():
@@ -334,7 +339,7 @@ class EmbeddedPostgres:
             process_id = int((self.data / "postmaster.pid").read_text().split()[0])
         except (FileNotFoundError, IndexError, ValueError):
             return None
-        return process_id if process_id in self._leftovers() else None
+        return process_id if process_id in processes.living_in(self.data) else None
 
     def _gone(self, *, seconds: float) -> bool:
         deadline = time.monotonic() + seconds
@@ -346,13 +351,6 @@ class EmbeddedPostgres:
                     return False
                 time.sleep(0.03)
         return True
-
-
-def _boot_id() -> str:
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return "unknown"
 
 
 def main(arguments: list[str]) -> int:

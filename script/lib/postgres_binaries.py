@@ -63,7 +63,7 @@ class PostgresBinaries:
         self, command: Sequence[str], *, env: Mapping[str, str], log: int, preexec: Callable[[], None] | None, keep: int
     ) -> subprocess.Popen[bytes]:
         """Start the server in its own session, with one extra inherited descriptor, and return its handle."""
-        return subprocess.Popen(  # noqa: PLW1509  the supervisor is single-threaded where it starts children
+        return subprocess.Popen(
             list(command),
             env=dict(env),
             stdin=subprocess.DEVNULL,
@@ -72,7 +72,7 @@ class PostgresBinaries:
             cwd="/",
             start_new_session=True,
             pass_fds=(keep,),
-            preexec_fn=preexec,
+            preexec_fn=preexec,  # noqa: PLW1509  callers are single-threaded where they start children
             **self.identity(),
         )
 
@@ -83,11 +83,15 @@ def home_of_cluster(directory: Path) -> Path:
 
     Only root on a machine without user namespaces, with a folder that `nobody` cannot enter, gets the second answer.
     """
-    if os.geteuid() != 0 or _namespaces_work():
+    if os.geteuid() != 0:
         return directory
-    if _is_reachable_by_nobody(directory.parent):
+    elsewhere = _SYSTEM_HOME / hashlib.sha256(str(directory).encode()).hexdigest()[:12]
+    if (elsewhere / "data").exists():
+        return elsewhere  # it began there; a change of permissions since then must not hide the data
+    if _namespaces_work():
         return directory
-    return _SYSTEM_HOME / hashlib.sha256(str(directory).encode()).hexdigest()[:12]
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    return directory if _is_reachable_by_nobody(directory.parent) else elsewhere
 
 
 def locate(*, home: Path) -> PostgresBinaries:
@@ -111,14 +115,14 @@ def _newest_install() -> Path:
     spec = importlib.util.find_spec(_WHEEL)
     if spec is None or not spec.submodule_search_locations:
         raise PostgresUnavailable(
-            f"The package {_WHEEL} with PostgreSQL's programs is not installed here; run `script/bootstrap` and try again."
+            f"The package {_WHEEL} with PostgreSQL's programs is not installed; run `script/bootstrap` and try again."
         )
     package = Path(next(iter(spec.submodule_search_locations)))
     found = [folder for folder in package.glob("pginstall*") if (folder / "bin" / "postgres").exists()]
     if not found:
         raise PostgresUnavailable(
-            f"{package} holds no PostgreSQL programs for this machine; remove .venv, run `script/bootstrap` again, or set "
-            "DATABASE_URL to a PostgreSQL server of your own."
+            f"{package} holds no PostgreSQL programs for this machine; remove .venv and run `script/bootstrap` again, "
+            "or set DATABASE_URL to a PostgreSQL server of your own."
         )
     return max(found, key=lambda folder: _major_of(folder / "bin"))
 
@@ -130,8 +134,8 @@ def _major_of(bin_dir: Path) -> int:
         ).stdout
     except (OSError, subprocess.SubprocessError) as error:
         raise PostgresUnavailable(
-            f"PostgreSQL's program in {bin_dir} does not run on this machine ({error}); set DATABASE_URL to a server of "
-            "your own."
+            f"PostgreSQL's program in {bin_dir} does not run on this machine ({error}); set DATABASE_URL to a server "
+            "of your own."
         ) from error
     return int(said.split()[-1].split(".")[0])
 
@@ -169,7 +173,7 @@ def _copy_install(installed: Path, *, home: Path) -> Path:
             shutil.copytree(libraries, into / libraries.name, dirs_exist_ok=True)
         target.parent.mkdir(parents=True, exist_ok=True)
         unfinished.rename(target)
-    for path in (home, into, *into.rglob("*")):
+    for path in (into, *into.rglob("*")):
         if not path.is_symlink():
             path.chmod(path.stat().st_mode | (0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o444))
     return target

@@ -1,5 +1,6 @@
 """Ties between processes: who dies with whom, and locks that live as long as their holder."""
 
+import contextlib
 import ctypes
 import fcntl
 import os
@@ -52,6 +53,24 @@ def lock_wait(file: TextIO, *, seconds: float) -> bool:
             return False
         time.sleep(0.05)
     return True
+
+
+def living_in(folder: Path) -> set[int]:
+    """Return the numbers of all processes whose working directory is this folder."""
+    found = set()
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if (entry / "cwd").resolve() == folder.resolve():
+                found.add(int(entry.name))
+    return found
+
+
+def boot_id() -> str:
+    """Return what tells this run of the machine from the one before."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return "unknown"
 
 
 def group_signal(group: int, signal_number: int) -> bool:
