@@ -41,8 +41,9 @@ def decision_of(
     meter_version: int | None,
     usage: Mapping[str, Any],
     tax: TaxDecision | None,
+    tax_minor: int | None,
 ) -> dict[str, Any]:
-    """Return the decision to store with a rated line."""
+    """Return the decision to store with a rated line; amounts in minor units, everything else as exact text."""
     return {
         "engine_version": ENGINE_VERSION,
         "plan": dict(plan),
@@ -55,6 +56,8 @@ def decision_of(
         "meter_version": meter_version,
         "usage": dict(usage),
         "tax": None if tax is None else tax.to_document(),
+        "amount_minor": rating.amount_minor,
+        "tax_minor": tax_minor,
         "input_hash": rating.input_hash,
         "output_hash": rating.output_hash,
     }

@@ -291,5 +291,6 @@ def _line(position: int, charge: ChargeInput, rating: RatedLine, facts: DraftFac
             meter_version=charge.meter_version,
             usage=charge.usage,
             tax=charge.tax,
+            tax_minor=line_tax_minor,
         ),
     )

@@ -124,7 +124,7 @@ def rate_charge(
         raise UnitsOutOfRange(
             f"{quantity} units cannot be priced; correct the usage so that it lies from 0 to 10^30", path="quantity"
         )
-    if not 0 <= factor <= 1:
+    if factor is not WHOLE and not 0 <= factor <= 1:
         raise UnitsOutOfRange(f"{factor} is not a part of a period; it lies from 0 to 1", path="factor")
     units = _billable_units(terms, quantity, factor)
     priced = CHARGE_MODELS[terms.model].price(terms, units, factor)
