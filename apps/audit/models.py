@@ -44,11 +44,12 @@ class AuditEntry(Entity):
             models.CheckConstraint(
                 name="audit_sealed_whole",
                 condition=models.Q(
-                    position__isnull=True, hash_version__isnull=True, previous_hash__isnull=True, entry_hash__isnull=True
+                    position__isnull=True,
+                    hash_version__isnull=True,
+                    previous_hash__isnull=True,
+                    entry_hash__isnull=True,
                 )
-                | models.Q(
-                    position__gte=1, hash_version__gte=1, previous_hash__isnull=False, entry_hash__isnull=False
-                ),
+                | models.Q(position__gte=1, hash_version__gte=1, previous_hash__isnull=False, entry_hash__isnull=False),
             ),
         ]
         indexes = [

@@ -14,7 +14,9 @@ class Edge:
     target: str
 
 
-def status_triggers(*, name: str, initial: str, edges: tuple[Edge, ...], field: str = "status") -> list[pgtrigger.Trigger]:
+def status_triggers(
+    *, name: str, initial: str, edges: tuple[Edge, ...], field: str = "status"
+) -> list[pgtrigger.Trigger]:
     """
     Hold a machine in the database: rows are born in `initial` and move along `edges` only.
 

@@ -26,5 +26,3 @@ class LifecycleModel(ConcurrentTransitionMixin, Entity):
     def entity_type(cls) -> str:
         """Return the name under which audit entries and events refer to this noun, e.g. `invoices.invoice`."""
         return str(cls._meta.label_lower)
-
-

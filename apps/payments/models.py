@@ -97,9 +97,7 @@ class PaymentAttempt(LifecycleModel):
                 name="payment_attempt_one_open",
             ),
             models.CheckConstraint(name="payment_attempt_positive", condition=Q(amount_minor__gt=0)),
-            models.CheckConstraint(
-                name="payment_attempt_status_known", condition=Q(status__in=AttemptStatus.values)
-            ),
+            models.CheckConstraint(name="payment_attempt_status_known", condition=Q(status__in=AttemptStatus.values)),
             models.CheckConstraint(
                 name="payment_attempt_failure_is_classified",
                 condition=(Q(status="FAILED", failure_kind__in=["soft", "hard"]) & ~Q(failure_code=""))

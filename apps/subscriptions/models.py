@@ -56,12 +56,8 @@ class Subscription(LifecycleModel):
     class Meta:
         ordering = ["-id"]
         constraints = [
-            models.CheckConstraint(
-                name="subscription_status_known", condition=Q(status__in=SubscriptionStatus.values)
-            ),
-            models.CheckConstraint(
-                name="subscription_anchor_known", condition=Q(anchor_kind__in=AnchorKind.values)
-            ),
+            models.CheckConstraint(name="subscription_status_known", condition=Q(status__in=SubscriptionStatus.values)),
+            models.CheckConstraint(name="subscription_anchor_known", condition=Q(anchor_kind__in=AnchorKind.values)),
             models.CheckConstraint(
                 name="subscription_external_id_given", condition=Q(external_id__isnull=True) | ~Q(external_id="")
             ),

@@ -25,7 +25,6 @@ def tenant_context(*, schema_name: str) -> Iterator[None]:
     Run a block inside one tenant's schema.
 
     :raises TenantUnknown: if there is no tenant with that schema
-    :raises RuntimeError: inside an open transaction of another schema, whose search path would move under it
     """
     if schema_name == settings.PUBLIC_SCHEMA_NAME or not selectors.tenant_schema_exists(schema_name=schema_name):
         raise TenantUnknown(f"There is no tenant with the schema '{schema_name}'.")

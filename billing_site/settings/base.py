@@ -19,4 +19,3 @@ from billing_site.settings.components.rest import *  # noqa: E402
 from billing_site.settings.components.security import *  # noqa: E402
 from billing_site.settings.components.tenancy import *  # noqa: E402
 from billing_site.settings.components.web import *  # noqa: E402
-
