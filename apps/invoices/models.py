@@ -247,6 +247,7 @@ class InvoiceLine(Entity):
     invoice = models.ForeignKey(Invoice, on_delete=models.PROTECT, related_name="lines")
     position = models.PositiveIntegerField()
     code = models.CharField(max_length=60)
+    kind = models.CharField(max_length=12, help_text="base_fee, fixed_fee, usage or commitment; decides the account.")
     description = models.CharField(max_length=200)
     quantity = QuantityField()
     unit_name = models.CharField(max_length=40, blank=True)

@@ -31,10 +31,10 @@ _BALANCED = """
 class AccountKind(models.TextChoices):
     """Which side of the books an account stands on."""
 
-    ASSET = "ASSET", "Asset: what we own or are owed; grows by debit"
-    LIABILITY = "LIABILITY", "Liability: what we owe; grows by credit"
-    REVENUE = "REVENUE", "Revenue: what we earned; grows by credit"
-    EXPENSE = "EXPENSE", "Expense: what it cost; grows by debit"
+    ASSET = "asset", "Asset: what we own or are owed; grows by debit"
+    LIABILITY = "liability", "Liability: what we owe; grows by credit"
+    INCOME = "income", "Income: what we earned; grows by credit"
+    EXPENSE = "expense", "Expense: what it cost; grows by debit"
 
 
 class LedgerAccount(Entity):

@@ -1,0 +1,102 @@
+"""Read subscriptions and their periods."""
+
+from datetime import UTC, datetime
+from uuid import UUID
+
+from django.db.models import F, Q, QuerySet
+from django.db.models.functions import Coalesce
+
+from apps.common import ids
+from apps.engine import periods
+from apps.subscriptions.errors import SubscriptionUnknown
+from apps.subscriptions.models import BillingPeriod, BillingPeriodStatus, Subscription, SubscriptionStatus
+
+
+def subscriptions_queryset() -> QuerySet[Subscription]:
+    """Return all subscriptions with what lists show, newest first."""
+    return Subscription.objects.select_related("customer", "plan_version__plan").order_by("-id")
+
+
+def subscription_by_reference(reference: str) -> Subscription:
+    """
+    Return the subscription with this public id or code of the caller.
+
+    :raises SubscriptionUnknown: if there is none
+    """
+    try:
+        match = Q(id=Subscription.id_from_public(reference))
+    except ids.IdInvalid:
+        match = Q(external_id=reference)
+    subscription = subscriptions_queryset().filter(match).first()
+    if subscription is None:
+        raise SubscriptionUnknown(f"There is no subscription '{reference}'.")
+    return subscription
+
+
+def periods_of(*, subscription_id: UUID) -> QuerySet[BillingPeriod]:
+    """Return a subscription's periods in order."""
+    return BillingPeriod.objects.filter(subscription_id=subscription_id).order_by("sequence")
+
+
+def current_period(*, subscription_id: UUID, at: datetime) -> BillingPeriod | None:
+    """Return the stored period that holds an instant."""
+    return periods_of(subscription_id=subscription_id).filter(starts_at__lte=at, ends_at__gt=at).first()
+
+
+def last_period(*, subscription_id: UUID) -> BillingPeriod | None:
+    """Return the period stored last."""
+    return periods_of(subscription_id=subscription_id).last()
+
+
+def engine_anchor(subscription: Subscription) -> periods.Anchor:
+    """Return the anchor as the engine reads it; the wall time is stored as if it were UTC."""
+    return periods.Anchor(
+        kind=subscription.anchor_kind,  # type: ignore[arg-type]
+        wall=subscription.anchor_wall.astimezone(UTC).replace(tzinfo=None),
+        timezone=subscription.timezone,
+    )
+
+
+def engine_interval(subscription: Subscription) -> periods.Interval:
+    """Return the plan's billing interval as the engine reads it."""
+    version = subscription.plan_version
+    return periods.Interval(unit=version.interval_unit, count=version.interval_count)  # type: ignore[arg-type]
+
+
+def periods_due(*, at: datetime, wall_at: datetime) -> QuerySet[BillingPeriod]:
+    """
+    Return periods that have ended by their customer's own clock and wait to be closed, oldest end first.
+
+    A claim whose lease ran out is due again: the worker that held it is gone. Parked ones wait for a person.
+    """
+    return (
+        BillingPeriod.objects.annotate(
+            now_at=Coalesce(F("subscription__customer__test_clock__now_at"), at),
+        )
+        .filter(
+            Q(status=BillingPeriodStatus.OPEN)
+            | Q(status=BillingPeriodStatus.CLOSING, claimed_until__lt=wall_at),
+            ends_at__lte=F("now_at"),
+            parked_at__isnull=True,
+        )
+        .order_by("ends_at", "id")
+    )
+
+
+def subscriptions_to_activate(*, at: datetime) -> QuerySet[Subscription]:
+    """Return agreed subscriptions whose time has come by their customer's own clock."""
+    return (
+        Subscription.objects.annotate(now_at=Coalesce(F("customer__test_clock__now_at"), at))
+        .filter(status=SubscriptionStatus.PENDING, starts_at__lte=F("now_at"))
+        .order_by("starts_at", "id")
+    )
+
+
+def parked_periods() -> QuerySet[BillingPeriod]:
+    """Return the periods that could not be closed, longest waiting first."""
+    return (
+        BillingPeriod.objects.filter(parked_at__isnull=False)
+        .exclude(status=BillingPeriodStatus.CLOSED)
+        .select_related("subscription__customer", "subscription__plan_version__plan")
+        .order_by("parked_at")
+    )
