@@ -205,7 +205,7 @@ def run(settings: Settings, supervisor: Supervisor, environ: Mapping[str, str]) 
     if env.get("CELERY_BROKER_URL", "pgmq://").startswith("pgmq://"):
         manage("Preparing the queue", "broker_install")
     if settings.is_demo:
-        manage("Provisioning and filling the demo tenants", "demo_seed", show_output=True)
+        manage("Provisioning and filling the demo tenants", "demo_provision", show_output=True)
 
     launch = functools.partial(supervisor.launch, env=env)
     say("Starting web, worker and beat ...")

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from script.lib import processes
 
@@ -59,14 +60,14 @@ class Supervisor:
         self.services: list[Service] = []
         self._wakeup_read, self._wakeup_write = os.pipe()
         self._asked_to_end = False
+        self._handlers_before: dict[int, Any] = {}
 
     def __enter__(self) -> "Supervisor":
         os.set_blocking(self._wakeup_read, False)
         os.set_blocking(self._wakeup_write, False)
         signal.set_wakeup_fd(self._wakeup_write, warn_on_full_buffer=False)
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, self._on_end_signal)
-        signal.signal(signal.SIGCHLD, lambda _number, _frame: None)  # only wakes `_pause` up
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
+            self._handlers_before[number] = signal.signal(number, self._on_signal)
         guardian = Path(__file__).with_name("guardian.py")
         self._guardian = subprocess.Popen(
             [sys.executable, "-I", "-S", str(guardian)],
@@ -85,6 +86,10 @@ class Supervisor:
                 self._guardian.stdin.close()
         self._guardian.wait()
         signal.set_wakeup_fd(-1)
+        for number, handler in self._handlers_before.items():
+            signal.signal(number, handler)
+        os.close(self._wakeup_read)
+        os.close(self._wakeup_write)
 
     def launch(
         self, command: Sequence[str], *, env: Mapping[str, str], log: Path, show_output: bool = False
@@ -110,6 +115,18 @@ class Supervisor:
         self.services.append(service)
         self._start(service)
 
+    def begin(
+        self, command: Sequence[str], *, env: Mapping[str, str], log: Path, show_output: bool = False
+    ) -> "subprocess.Popen[bytes]":
+        """Start a command that is meant to end; hand it to `end` afterwards, come what may."""
+        process = self.launch(command, env=env, log=log, show_output=show_output)
+        self._note(process, started=True, orphan_signal=signal.SIGKILL)
+        return process
+
+    def end(self, process: "subprocess.Popen[bytes]") -> None:
+        """Stop a command begun with `begin` if it still runs, and whatever it left behind."""
+        self._end_group(process, stop_signal=signal.SIGTERM, seconds=5.0)
+
     def run_step(
         self, name: str, command: Sequence[str], *, env: Mapping[str, str], log: Path, show_output: bool = False
     ) -> float:
@@ -122,8 +139,7 @@ class Supervisor:
         began = time.monotonic()
         said_at = began
         log_began = log.stat().st_size if log.exists() else 0
-        process = self.launch(command, env=env, log=log, show_output=show_output)
-        self._note(process, started=True, orphan_signal=signal.SIGKILL)
+        process = self.begin(command, env=env, log=log, show_output=show_output)
         try:
             while process.poll() is None:
                 self._pause(0.5)
@@ -133,7 +149,7 @@ class Supervisor:
                     self.say(f"  {name}: {said_at - began:.0f} s ...")
                 self._revive_fallen()
         finally:
-            self._end_group(process, stop_signal=signal.SIGTERM, seconds=5.0)
+            self.end(process)
         if process.returncode != 0:
             raise ServiceGaveUp(f"{name} failed.\n{log_tail(log, since=log_began)}\nAll it said is in {log}.")
         return time.monotonic() - began
@@ -213,8 +229,10 @@ class Supervisor:
         with contextlib.suppress(BlockingIOError):
             os.read(self._wakeup_read, 4096)
 
-    def _on_end_signal(self, _number: int, _frame: object) -> None:
-        self._asked_to_end = True
+    def _on_signal(self, number: int, _frame: object) -> None:
+        # A child's end only has to wake `_pause` up, which the descriptor does.
+        if number != signal.SIGCHLD:
+            self._asked_to_end = True
 
     def _raise_if_asked_to_end(self) -> None:
         if self._asked_to_end:
