@@ -169,6 +169,16 @@ def slot_take(folder: Path) -> tuple[Path, TextIO]:
     raise ServiceGaveUp(f"{_SLOTS_MAX} test runs are at work in {folder} already; wait for one of them or end it.")
 
 
+def databases_tidy(postgres: EmbeddedPostgres) -> None:
+    """Drop what killed runs left in this place, and all but the newest templates; nobody else is using it."""
+    names = postgres.query(
+        "SELECT datname FROM pg_database WHERE datname LIKE 'test\\_%' UNION ALL (SELECT datname FROM pg_database"
+        " WHERE datname LIKE 'template\\_%' AND NOT datistemplate ORDER BY oid DESC OFFSET 2)"
+    ).stdout.split()
+    for name in names:
+        postgres.query(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+
 def environment(postgres: EmbeddedPostgres, slot: Path) -> dict[str, str]:
     """Return the environment of all steps: nothing of the caller's that could change a result."""
     kept = ("PATH", "HOME", "TERM", "LANG", "LC_ALL", "TMPDIR", "CI", "COLUMNS")
@@ -198,6 +208,7 @@ def main(arguments: Sequence[str]) -> int:
         with lock, Supervisor(say=say) as supervisor:
             postgres = EmbeddedPostgres(slot / "postgres", durable=False)
             supervisor.add(postgres_service(postgres))
+            databases_tidy(postgres)
             env = environment(postgres, slot)
             outcomes = lanes_run(supervisor, lanes=lanes, env=env, log_dir=slot / "log")
             return report(outcomes)

@@ -1,9 +1,9 @@
 """Find the PostgreSQL programs of the installed wheel and run them as somebody who is not root.
 
-PostgreSQL refuses to run for root. For root there are two ways out, tried in this order:
-* a user namespace in which root is called `nobody`: no account, no change of ownership, works in a private folder;
-* the real `nobody`, where user namespaces are forbidden (some containers): the programs are copied and the cluster is
-  kept where `nobody` can reach it.
+PostgreSQL refuses to run for root, and for a user number without an account. There are two ways out, tried in order:
+* a user namespace in which we are called `nobody`: no account, no change of ownership, works in a private folder;
+* for root, the real `nobody`, where user namespaces are forbidden (some containers): the programs are copied and the
+  cluster is kept where `nobody` can reach it.
 """
 
 import hashlib
@@ -102,13 +102,26 @@ def locate(*, home: Path) -> PostgresBinaries:
     """
     installed = _newest_install()
     major = _major_of(installed / "bin")
-    if os.geteuid() != 0:
+    if os.geteuid() != 0 and _has_account():
         return PostgresBinaries(bin_dir=installed / "bin", prefix=(), run_as=None, major=major)
     if _namespaces_work():
         return PostgresBinaries(bin_dir=installed / "bin", prefix=_NAMESPACE, run_as=None, major=major)
+    if os.geteuid() != 0:
+        raise PostgresUnavailable(
+            f"PostgreSQL refuses to run for user number {os.geteuid()}, which has no entry in /etc/passwd; run as "
+            "a user that has one, or set DATABASE_URL to a server of your own."
+        )
     if not _is_reachable_by_nobody(installed):
         installed = _copy_install(installed, home=home)
     return PostgresBinaries(bin_dir=installed / "bin", prefix=(), run_as="nobody", major=major)
+
+
+def _has_account() -> bool:
+    try:
+        pwd.getpwuid(os.geteuid())
+    except KeyError:
+        return False
+    return True
 
 
 def _newest_install() -> Path:

@@ -35,6 +35,14 @@ def supervised(folder: Path, kind: str) -> "subprocess.Popen[str]":
     return process
 
 
+def rest_of(process: "subprocess.Popen[str]") -> str:
+    """Wait for the end and return what was said since; `communicate` would miss what `readline` read ahead."""
+    assert process.stdout is not None
+    said = process.stdout.read()
+    process.wait(timeout=20)
+    return said
+
+
 def living_of(folder: Path) -> set[int]:
     """Return the processes that work in the folder or have it in their environment, the dead not counted."""
     found = processes.living_in(folder) | processes.living_in(folder / "pg" / "data")
@@ -73,7 +81,7 @@ def test_an_orderly_end_leaves_no_process_behind(folder: Path, number: int) -> N
     assert eventually(lambda: len(living_of(folder)) >= 3)
 
     process.send_signal(number)
-    said, _ = process.communicate(timeout=20)
+    said = rest_of(process)
 
     assert process.returncode == 0
     assert said == "asked to end\n"
@@ -85,7 +93,7 @@ def test_services_stop_in_the_reverse_order_of_their_start(folder: Path) -> None
     time.sleep(0.3)  # the shells need a moment to set their traps
 
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=20)
+    rest_of(process)
 
     assert (folder / "order").read_text().split() == ["third", "second", "first"]
 
@@ -101,7 +109,7 @@ def test_a_fallen_service_is_started_again_without_its_orphans(folder: Path) -> 
     assert "family fell (killed by SIGKILL)" in process.stdout.readline()
     assert eventually(lambda: len(living_of(folder)) >= 3 and not living_of(folder) & before)
     process.terminate()
-    process.communicate(timeout=20)
+    rest_of(process)
 
 
 def test_a_killed_postgres_is_started_again(folder: Path) -> None:
@@ -115,14 +123,14 @@ def test_a_killed_postgres_is_started_again(folder: Path) -> None:
     assert "PostgreSQL fell" in process.stdout.readline()
     assert eventually(lambda: pid_file.exists() and pid_file.read_text().split()[:1] not in ([before], []))
     process.terminate()
-    process.communicate(timeout=30)
+    rest_of(process)
     assert not living_of(folder)
 
 
 def test_a_service_that_falls_again_and_again_is_given_up_with_its_last_words(folder: Path) -> None:
     process = supervised(folder, "falling")
 
-    said, _ = process.communicate(timeout=20)
+    said = rest_of(process)
 
     assert process.returncode == 1
     assert said.count("starting it again") == 2
