@@ -68,7 +68,7 @@ class OutboxMessage(Entity):
     aggregate_id = models.UUIDField()
     status = models.CharField(max_length=8, choices=OutboxStatus, default=OutboxStatus.PENDING)
     attempts = models.PositiveSmallIntegerField(default=0)
-    due_at = models.DateTimeField()
+    due_at = models.DateTimeField(null=True, help_text="Wall time of the next try after a failure; empty: at once.")
     # A claim is a lease: a relay that dies gives its messages back by doing nothing.
     claimed_until = models.DateTimeField(null=True)
     last_error = models.TextField(blank=True)

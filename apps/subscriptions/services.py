@@ -175,14 +175,18 @@ def period_lock_claimed(*, period_id: UUID, claim_token: UUID) -> BillingPeriod:
 
 
 @unit_of_work
+def period_following(*, period: BillingPeriod) -> BillingPeriod | None:
+    """Return the period after this one, storing it if need be; none when the subscription has ended."""
+    later = selectors.periods_of(subscription_id=period.subscription_id).filter(sequence=period.sequence + 1).first()
+    if later is None and period.subscription.status == SubscriptionStatus.ACTIVE:
+        return period_open_next(subscription=period.subscription)
+    return later
+
+
+@unit_of_work
 def period_finish(*, period: BillingPeriod, actor: Actor, at: datetime) -> None:
-    """Close a period whose invoice exists or that owes none, and open the next unless the subscription ended."""
-    period.parked_at, period.park_reason = None, ""
-    transition_apply(instance=period, action="close", actor=actor, at=at, save_fields=("parked_at", "park_reason"))
-    subscription = period.subscription
-    is_last = selectors.periods_of(subscription_id=subscription.id).filter(sequence__gt=period.sequence).exists()
-    if subscription.status == SubscriptionStatus.ACTIVE and not is_last:
-        period_open_next(subscription=subscription)
+    """Close a claimed period whose invoice exists or that owes none."""
+    transition_apply(instance=period, action="close", actor=actor, at=at)
 
 
 @unit_of_work

@@ -1,0 +1,39 @@
+"""Anticipated failures of invoicing."""
+
+from apps.common.errors import Conflict, DomainError, NotFound
+
+
+class InvoiceUnknown(NotFound):
+    """No invoice has this id or number."""
+
+    code = "invoice_unknown"
+
+
+class InvoiceNotDraft(Conflict):
+    """Only a draft may still change."""
+
+    code = "invoice_not_draft"
+
+
+class InvoiceNotOpen(Conflict):
+    """Only an open invoice can be paid."""
+
+    code = "invoice_not_open"
+
+
+class InvoiceNotReady(DomainError):
+    """Something on the draft is unknown; every reason is named with its remedy."""
+
+    code = "invoice_not_ready"
+
+
+class PaymentExceedsInvoice(Conflict):
+    """More would be recorded than is owed."""
+
+    code = "payment_exceeds_invoice"
+
+
+class BillingEntityMissing(DomainError):
+    """The tenant has no entity that could issue a document."""
+
+    code = "billing_entity_missing"

@@ -1,0 +1,20 @@
+"""What the workflows hand to the invoice services."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from apps.customers.models import Customer
+from apps.invoices.models import BillingEntity, InvoiceKind
+from apps.subscriptions.models import BillingPeriod, Subscription
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DraftContext:
+    """Whose draft it is, for what, and until when it may change."""
+
+    entity: BillingEntity
+    customer: Customer
+    subscription: Subscription
+    billing_period: BillingPeriod
+    kind: InvoiceKind
+    finalize_after_at: datetime

@@ -1,0 +1,99 @@
+"""Read documents, drafts and runs."""
+
+from datetime import date, datetime
+from uuid import UUID
+
+from django.db.models import Count, F, Q, QuerySet
+from django.db.models.functions import Coalesce
+
+from apps.common import ids
+from apps.invoices.errors import BillingEntityMissing, InvoiceUnknown
+from apps.invoices.models import BillingEntity, BillingRun, Invoice, InvoiceLine, InvoiceStatus, NumberSeries
+
+
+def billing_entity_default() -> BillingEntity:
+    """
+    Return the entity that issues documents.
+
+    :raises BillingEntityMissing: if there is none
+    """
+    entity = BillingEntity.objects.filter(is_default=True).first()
+    if entity is None:
+        raise BillingEntityMissing("No billing entity issues documents yet; provision the tenant again.")
+    return entity
+
+
+def invoices_queryset() -> QuerySet[Invoice]:
+    """Return all invoices with what lists show, newest first."""
+    return Invoice.objects.select_related("customer", "entity", "subscription__plan_version__plan").order_by("-id")
+
+
+def invoice_by_reference(reference: str) -> Invoice:
+    """
+    Return the invoice with this public id or number.
+
+    :raises InvoiceUnknown: if there is none
+    """
+    try:
+        match = Q(id=Invoice.id_from_public(reference))
+    except ids.IdInvalid:
+        match = Q(number=reference)
+    invoice = invoices_queryset().filter(match).first()
+    if invoice is None:
+        raise InvoiceUnknown(f"There is no invoice '{reference}'.")
+    return invoice
+
+
+def invoice_line_of(*, invoice: Invoice, reference: str) -> InvoiceLine:
+    """
+    Return one line of an invoice by its public id.
+
+    :raises InvoiceUnknown: if the invoice has no such line
+    """
+    try:
+        line_id = InvoiceLine.id_from_public(reference)
+    except ids.IdInvalid as error:
+        raise InvoiceUnknown(str(error)) from error
+    line = invoice.lines.filter(id=line_id).first()
+    if line is None:
+        raise InvoiceUnknown(f"Invoice {invoice} has no line '{reference}'.")
+    return line
+
+
+def invoice_lines(*, invoice_id: UUID) -> QuerySet[InvoiceLine]:
+    """Return an invoice's lines in order."""
+    return InvoiceLine.objects.filter(invoice_id=invoice_id).order_by("position")
+
+
+def drafts_due(*, at: datetime) -> QuerySet[Invoice]:
+    """Return drafts whose grace is over by their customer's own clock, oldest first."""
+    return (
+        Invoice.objects.annotate(now_at=Coalesce(F("customer__test_clock__now_at"), at))
+        .filter(status=InvoiceStatus.DRAFT, finalize_after_at__lte=F("now_at"))
+        .order_by("finalize_after_at", "id")
+    )
+
+
+def invoice_is_overdue(*, invoice: Invoice, on_date: date) -> bool:
+    """Return whether something is still owed after the due date; derived, never a status."""
+    return invoice.status == InvoiceStatus.OPEN and invoice.due_date is not None and invoice.due_date < on_date
+
+
+def invoices_overdue(*, on_date: date) -> QuerySet[Invoice]:
+    """Return open invoices past their due date, longest overdue first."""
+    return invoices_queryset().filter(status=InvoiceStatus.OPEN, due_date__lt=on_date).order_by("due_date")
+
+
+def billing_runs() -> QuerySet[BillingRun]:
+    """Return runs with the count of each outcome, newest first."""
+    return BillingRun.objects.annotate(
+        invoiced_count=Count("items", filter=Q(items__outcome="INVOICED")),
+        nothing_due_count=Count("items", filter=Q(items__outcome="NOTHING_DUE")),
+        parked_count=Count("items", filter=Q(items__outcome="PARKED")),
+    ).order_by("-id")
+
+
+def number_gaps() -> list[tuple[str, int, int]]:
+    """Return (series, last number, documents) of each series whose counter and documents disagree."""
+    series = NumberSeries.objects.annotate(documents=Count("invoices")).order_by("prefix")
+    return [(row.prefix, row.last_number, row.documents) for row in series if row.last_number != row.documents]

@@ -1,0 +1,37 @@
+"""Reads of journal and outbox."""
+
+from collections.abc import Iterable
+from uuid import UUID
+
+from django.db.models import QuerySet
+
+from apps.messaging.models import DomainEvent, OutboxMessage, OutboxStatus
+
+
+def domain_events_after(*, position: int, topic: str | None, limit: int) -> list[DomainEvent]:
+    """Return sealed events behind a position, in order; an unsealed event is not visible yet."""
+    events = DomainEvent.objects.filter(position__gt=position)
+    if topic:
+        events = events.filter(topic=topic)
+    return list(events.order_by("position")[:limit])
+
+
+def events_of(*, aggregate_type: str, aggregate_id: UUID) -> QuerySet[DomainEvent]:
+    """Return one aggregate's events in their own order."""
+    return DomainEvent.objects.filter(aggregate_type=aggregate_type, aggregate_id=aggregate_id).order_by("sequence")
+
+
+def last_topic_of(*, events: Iterable[DomainEvent]) -> str:
+    """Return the topic of the last event of a replay, by sequence and not by arrival; empty without events."""
+    last = max(events, key=lambda event: event.sequence, default=None)
+    return last.topic if last else ""
+
+
+def dead_messages() -> QuerySet[OutboxMessage]:
+    """Return the messages that wait for a person."""
+    return OutboxMessage.objects.filter(status=OutboxStatus.DEAD).select_related("event").order_by("id")
+
+
+def unfinished_messages() -> QuerySet[OutboxMessage]:
+    """Return the messages that wait for the relay."""
+    return OutboxMessage.objects.filter(status=OutboxStatus.PENDING).order_by("id")
