@@ -28,6 +28,7 @@ _REQUIRED: Final = (
     "factor",
     "currency",
     "rounding",
+    "amount_minor",
     "input_hash",
     "output_hash",
 )
@@ -93,5 +94,6 @@ def recompute(*, decision: Mapping[str, Any], quantity: Decimal) -> RatedLine:
 
 
 def is_reproduced(*, decision: Mapping[str, Any], recomputed: RatedLine) -> bool:
-    """Tell whether a recomputed line has the inputs and the answer that the decision stored."""
-    return bool(decision["input_hash"] == recomputed.input_hash and decision["output_hash"] == recomputed.output_hash)
+    """Tell whether a recomputed line has the inputs, the answer and the amount that the decision stored."""
+    stored = (decision["input_hash"], decision["output_hash"], decision["amount_minor"])
+    return stored == (recomputed.input_hash, recomputed.output_hash, recomputed.amount_minor)

@@ -164,6 +164,13 @@ def test_an_estimate_needs_neither_code_nor_meter() -> None:
     assert (terms.code, terms.meter) == ("estimate", None)
 
 
+@pytest.mark.parametrize(("model", "path"), [("flat", "amount"), ("graduated", "tiers"), ("magic", "model")])
+def test_terms_made_in_code_are_complete_too(model: str, path: str) -> None:
+    with pytest.raises(InvalidTerms) as refusal:
+        ChargeTerms(code="x", model=model)
+    assert refusal.value.path == path
+
+
 def test_every_model_has_parameters_and_a_module() -> None:
     assert set(MODEL_PARAMETERS) == set(CHARGE_MODELS)
     assert not set(MODELS_TO_COME) & set(CHARGE_MODELS)

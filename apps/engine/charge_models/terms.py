@@ -75,6 +75,11 @@ class ChargeTerms:
     scaled_tiers: ScaledTiers = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        if self.model not in MODEL_PARAMETERS:
+            raise InvalidTerms(f"must be one of {', '.join(MODEL_PARAMETERS)}, not {self.model!r}", path="model")
+        for key in sorted(MODEL_PARAMETERS[self.model].required):
+            if getattr(self, key) in (None, ()):
+                raise InvalidTerms(f'is required by the model "{self.model}"', path=key)
         # Scaled once here, so that rating a million lines on the same terms does not convert the same bounds again.
         object.__setattr__(self, "scaled_tiers", scale_tiers(self.tiers))
 
@@ -145,15 +150,19 @@ def charge_to_document(terms: ChargeTerms) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class _Reader:
+    """Reads numbers of one charge and knows the path for complaints."""
+
     charge: Mapping[str, Any]
     currency: str
     path: str
 
     def decimal(self, key: str) -> Decimal | None:
+        """Return a field as an exact decimal of zero or more, or None when it is missing or null."""
         value = self.charge.get(key)
         return None if value is None else _read_decimal(value, at_key(self.path, key))
 
     def amount(self, key: str) -> Decimal | None:
+        """Return a field as an amount in major units with the digits of the currency, or None."""
         value = self.charge.get(key)
         return None if value is None else _read_amount(value, self.currency, at_key(self.path, key))
 
