@@ -50,8 +50,6 @@ def attempts_to_look_up(*, at: datetime) -> QuerySet[PaymentAttempt]:
     """Return attempts whose outcome is not known and whose look-up is due by the customer's own clock."""
     return (
         PaymentAttempt.objects.annotate(now_at=Coalesce(F("invoice__customer__test_clock__now_at"), at))
-        .filter(
-            Q(status__in=[AttemptStatus.SUBMITTED, AttemptStatus.UNKNOWN]) & Q(next_lookup_at__lte=F("now_at"))
-        )
+        .filter(Q(status__in=[AttemptStatus.SUBMITTED, AttemptStatus.UNKNOWN]) & Q(next_lookup_at__lte=F("now_at")))
         .order_by("next_lookup_at", "id")
     )

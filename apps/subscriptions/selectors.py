@@ -74,8 +74,7 @@ def periods_due(*, at: datetime, wall_at: datetime) -> QuerySet[BillingPeriod]:
             now_at=Coalesce(F("subscription__customer__test_clock__now_at"), at),
         )
         .filter(
-            Q(status=BillingPeriodStatus.OPEN)
-            | Q(status=BillingPeriodStatus.CLOSING, claimed_until__lt=wall_at),
+            Q(status=BillingPeriodStatus.OPEN) | Q(status=BillingPeriodStatus.CLOSING, claimed_until__lt=wall_at),
             ends_at__lte=F("now_at"),
             parked_at__isnull=True,
         )

@@ -124,7 +124,9 @@ def period_open_next(*, subscription: Subscription) -> BillingPeriod:
     if last is None:
         period = periods.first_period(anchor=anchor, interval=interval, starts_at=subscription.starts_at)
     else:
-        period = periods.period_after(anchor=anchor, interval=interval, period=periods.Period(last.starts_at, last.ends_at))
+        period = periods.period_after(
+            anchor=anchor, interval=interval, period=periods.Period(last.starts_at, last.ends_at)
+        )
     full = periods.full_period_of(anchor=anchor, interval=interval, period=period)
     return BillingPeriod.objects.create(
         subscription=subscription,
@@ -218,7 +220,5 @@ def period_unpark(*, period_id: UUID, actor: Actor, at: datetime) -> BillingPeri
     # The claim of the run that parked it is given back with it.
     period.parked_at, period.park_reason, period.claimed_until = None, "", at
     period.save(update_fields=["parked_at", "park_reason", "claimed_until"])
-    audit_services.entry_write(
-        entity=period, action="unpark", actor=actor, at=at, before={"reason": reason}, after={}
-    )
+    audit_services.entry_write(entity=period, action="unpark", actor=actor, at=at, before={"reason": reason}, after={})
     return period

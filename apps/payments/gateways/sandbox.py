@@ -85,7 +85,5 @@ def _outcome(charge: SandboxCharge, *, at: datetime) -> ChargeOutcome:
     if charge.settles_at is not None and at < charge.settles_at:
         return ChargeOutcome(kind=OutcomeKind.PENDING, reference=charge.reference)
     if charge.outcome == "declined":
-        return ChargeOutcome(
-            kind=OutcomeKind.DECLINED, reference=charge.reference, failure_code=charge.failure_code
-        )
+        return ChargeOutcome(kind=OutcomeKind.DECLINED, reference=charge.reference, failure_code=charge.failure_code)
     return ChargeOutcome(kind=OutcomeKind.SUCCEEDED, reference=charge.reference)

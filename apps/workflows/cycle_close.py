@@ -1,0 +1,268 @@
+"""Close billing periods: claim, draft, wait out the grace, finalise.
+
+    periods_due -> claim (OPEN -> CLOSING) -> draft -> CLOSED ... grace ... -> refresh -> finalise
+
+Every step has a natural key: the claim token fences a worker that was thought dead, one live invoice per period and
+kind is a constraint, a draft is refreshed to the same hash by the same facts. So any step may be repeated, by two
+beats or after a kill.
+"""
+
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import structlog
+from django.conf import settings
+
+from apps.common import locks
+from apps.common.actors import SCHEDULE, Actor
+from apps.common.db import rolled_back, unit_of_work
+from apps.common.errors import DomainError
+from apps.customers import selectors as customer_selectors
+from apps.engine.errors import EngineError
+from apps.engine.hashing import canonical_json
+from apps.invoices import runs
+from apps.invoices import selectors as invoice_selectors
+from apps.invoices import services as invoice_services
+from apps.invoices.inputs import DraftContext
+from apps.invoices.models import BillingEntity, BillingOutcome, BillingRun, Invoice, InvoiceKind
+from apps.subscriptions import selectors as subscription_selectors
+from apps.subscriptions import services as subscription_services
+from apps.subscriptions.errors import PeriodNotClaimed
+from apps.subscriptions.models import BillingPeriod, Subscription
+from apps.workflows import drafting
+
+log = structlog.get_logger(__name__)
+
+CLAIM_BATCH = 100
+# A run that would take more rounds than this stops and leaves the rest, visibly due, to the next tick.
+ROUNDS_MAX = 1_000
+FINALIZE_BATCH = 500
+
+
+def billing_run_start(
+    *, trigger: str, actor: Actor, at: datetime, wall_at: datetime, customer_ids: list[UUID] | None = None
+) -> BillingRun:
+    """
+    Close every period that is due, each in a transaction of its own, and return the finished run.
+
+    :param at: the business moment for customers without a test clock
+    :param wall_at: the wall clock, for leases
+    """
+    runs.runs_complete_stale(started_before=wall_at - subscription_services.CLAIM_LEASE, actor=actor, at=wall_at)
+    run = runs.run_open(trigger=trigger, at=wall_at)
+    for _round in range(ROUNDS_MAX):
+        claimed = subscription_services.periods_claim(
+            limit=CLAIM_BATCH, actor=actor, at=at, wall_at=wall_at, customer_ids=customer_ids
+        )
+        if not claimed:
+            break
+        for period in claimed:
+            _close_or_park(run=run, period=period, actor=actor, at=at)
+    return runs.run_complete(run_id=run.id, actor=actor, at=wall_at)
+
+
+def billing_run_if_due(*, actor: Actor, at: datetime, wall_at: datetime) -> BillingRun | None:
+    """Begin what has come to its start, and start a run if any period is due; the schedule's minute-by-minute question."""
+    subscriptions_activate_due(actor=actor, at=at)
+    if not subscription_selectors.periods_due(at=at, wall_at=wall_at).exists():
+        return None
+    return billing_run_start(trigger="schedule", actor=actor, at=at, wall_at=wall_at)
+
+
+def subscriptions_activate_due(*, actor: Actor, at: datetime) -> int:
+    """Begin every agreed subscription whose time has come, and return how many."""
+    due = list(subscription_selectors.subscriptions_to_activate(at=at)[:CLAIM_BATCH])
+    for subscription in due:
+        subscription_services.subscription_activate(
+            subscription_id=subscription.id, actor=actor, at=subscription.starts_at
+        )
+    return len(due)
+
+
+@unit_of_work
+def period_close(
+    *, run_id: UUID | None, period_id: UUID, claim_token: UUID, actor: Actor, at: datetime
+) -> Invoice | None:
+    """
+    Draft the invoice of a claimed period, open the period after it, and record the outcome, all or nothing.
+
+    :raises PeriodNotClaimed: if the claim ended and somebody else has it
+    """
+    period = subscription_services.period_lock_claimed(period_id=period_id, claim_token=claim_token)
+    customer_now = customer_selectors.customer_now(customer=period.subscription.customer, at=at)
+    invoice = _period_draft(period, kind=InvoiceKind.CYCLE, actor=actor, at=customer_now)
+    subscription_services.period_finish(period=period, actor=actor, at=customer_now)
+    if run_id is not None:
+        outcome = BillingOutcome.INVOICED if invoice else BillingOutcome.NOTHING_DUE
+        runs.run_item_record(run_id=run_id, billing_period_id=period.id, outcome=outcome, invoice=invoice)
+    return invoice
+
+
+@unit_of_work
+def start_invoice_create(*, subscription_id: UUID, actor: Actor, at: datetime) -> Invoice | None:
+    """
+    Bill what a new subscription owes in advance, final at once; return nothing when its plan asks for nothing then.
+
+    Repeating it finds the invoice that exists.
+    """
+    subscription = locks.get_for_update(Subscription, subscription_id)
+    period = subscription_selectors.periods_of(subscription_id=subscription_id).get(sequence=1)
+    existing = Invoice.objects.filter(billing_period=period, kind=InvoiceKind.START).first()
+    if existing is not None:
+        return existing
+    entity = invoice_selectors.billing_entity_default()
+    draft = drafting.draft_build(
+        subscription=subscription, period=period, following=None, kind=InvoiceKind.START, entity=entity, at=at
+    )
+    if draft is None:
+        return None
+    context = _context(subscription, period, InvoiceKind.START, entity, finalize_after_at=at)
+    invoice = invoice_services.invoice_draft_store(context=context, draft=draft, actor=actor, at=at)
+    if invoice.issues:
+        # It waits as a draft, with its reasons, for whoever can remove them.
+        return invoice
+    return invoice_services.invoice_finalize(invoice_id=invoice.id, actor=actor, at=at)
+
+
+@unit_of_work
+def invoice_refresh(*, invoice_id: UUID, at: datetime) -> Invoice:
+    """
+    Build a draft again from the facts of now; the same facts change nothing.
+
+    :raises InvoiceNotDraft: if it is final
+    """
+    invoice = locks.get_for_update(Invoice, invoice_id)
+    period = invoice.billing_period
+    if period is None or invoice.subscription is None:
+        return invoice
+    draft = drafting.draft_build(
+        subscription=invoice.subscription,
+        period=period,
+        following=_following(period),
+        kind=InvoiceKind(invoice.kind),
+        entity=invoice.entity,
+        at=at,
+    )
+    if draft is None:
+        return invoice
+    return invoice_services.invoice_draft_replace(invoice_id=invoice_id, draft=draft)
+
+
+@unit_of_work
+def invoice_refresh_and_finalize(*, invoice_id: UUID, actor: Actor, at: datetime) -> Invoice:
+    """
+    Take in what came during the grace, then make the draft a document, in one transaction.
+
+    :raises InvoiceNotDraft: if it is final
+    :raises InvoiceNotReady: naming every reason with its remedy
+    """
+    invoice = invoice_refresh(invoice_id=invoice_id, at=at)
+    return invoice_services.invoice_finalize(invoice_id=invoice.id, actor=actor, at=at)
+
+
+def drafts_finalize_due(*, at: datetime, customer_ids: list[UUID] | None = None) -> int:
+    """Finalise drafts whose grace is over, each in a transaction of its own; return how many became documents."""
+    due = invoice_selectors.drafts_due(at=at).select_related("customer__test_clock")
+    if customer_ids is not None:
+        due = due.filter(customer_id__in=customer_ids)
+    count = 0
+    for invoice in list(due[:FINALIZE_BATCH]):
+        customer_now = customer_selectors.customer_now(customer=invoice.customer, at=at)
+        try:
+            invoice_refresh_and_finalize(invoice_id=invoice.id, actor=SCHEDULE, at=customer_now)
+            count += 1
+        except DomainError as error:
+            # The draft keeps its reasons; the others are not held up.
+            log.warning("draft not finalised", invoice=invoice.public_id, code=error.code, detail=error.detail)
+    return count
+
+
+def invoice_preview(*, subscription: Subscription, actor: Actor, at: datetime) -> dict[str, Any]:
+    """
+    Return the document that closing the running period right now would give, and leave nothing behind.
+
+    The real path runs and is rolled back, so the preview cannot differ from the invoice.
+    """
+    with rolled_back():
+        period = subscription_selectors.last_period(subscription_id=subscription.id)
+        if period is None:
+            return {"lines": [], "totals": None}
+        invoice = _period_draft(period, kind=InvoiceKind.CYCLE, actor=actor, at=at)
+        return preview_document(invoice) if invoice else {"lines": [], "totals": None}
+
+
+def preview_document(invoice: Invoice) -> dict[str, Any]:
+    """Return a draft as the document it would become."""
+    from apps.invoices import snapshots  # noqa: PLC0415  only previews need it here
+
+    document = snapshots.snapshot_build(
+        invoice=invoice,
+        lines=list(invoice.lines.order_by("position")),
+        tax_lines=list(invoice.tax_lines.order_by("jurisdiction", "category")),
+    )
+    document["issues"] = invoice.issues
+    canonical_json(document)  # refuses anything that is not plain JSON before it leaves the house
+    return document
+
+
+def _close_or_park(*, run: BillingRun, period: BillingPeriod, actor: Actor, at: datetime) -> None:
+    token = period.claim_token
+    assert token is not None  # noqa: S101  the claim set it a moment ago
+    try:
+        period_close(run_id=run.id, period_id=period.id, claim_token=token, actor=actor, at=at)
+    except PeriodNotClaimed:
+        log.warning("claim lost", period=period.public_id)
+    except (DomainError, EngineError) as error:
+        _park(run=run, period=period, token=token, reason=str(error), actor=actor, at=at)
+    except Exception as error:  # noqa: BLE001  one poisoned account must not stop the run; the bug is logged in full
+        log.exception("period could not be closed", period=period.public_id)
+        _park(run=run, period=period, token=token, reason=f"{type(error).__name__}: {error}", actor=actor, at=at)
+
+
+@unit_of_work
+def _park(*, run: BillingRun, period: BillingPeriod, token: UUID, reason: str, actor: Actor, at: datetime) -> None:
+    subscription_services.period_park(period_id=period.id, claim_token=token, reason=reason, actor=actor, at=at)
+    runs.run_item_record(
+        run_id=run.id, billing_period_id=period.id, outcome=BillingOutcome.PARKED, reason=reason or "no reason given"
+    )
+
+
+def _period_draft(period: BillingPeriod, *, kind: InvoiceKind, actor: Actor, at: datetime) -> Invoice | None:
+    subscription = period.subscription
+    entity = invoice_selectors.billing_entity_default()
+    draft = drafting.draft_build(
+        subscription=subscription, period=period, following=_following(period), kind=kind, entity=entity, at=at
+    )
+    if draft is None:
+        return None
+    context = _context(
+        subscription, period, kind, entity, finalize_after_at=period.ends_at + timedelta(hours=_grace_hours(entity))
+    )
+    return invoice_services.invoice_draft_store(context=context, draft=draft, actor=actor, at=at)
+
+
+def _following(period: BillingPeriod) -> BillingPeriod | None:
+    return subscription_services.period_following(period=period)
+
+
+def _grace_hours(entity: BillingEntity) -> int:
+    return settings.INVOICE_GRACE_HOURS if entity.grace_hours is None else entity.grace_hours
+
+
+def _context(
+    subscription: Subscription,
+    period: BillingPeriod,
+    kind: InvoiceKind,
+    entity: BillingEntity,
+    *,
+    finalize_after_at: datetime,
+) -> DraftContext:
+    return DraftContext(
+        entity=entity,
+        customer=subscription.customer,
+        subscription=subscription,
+        billing_period=period,
+        kind=kind,
+        finalize_after_at=finalize_after_at,
+    )

@@ -1,0 +1,64 @@
+"""What beat and the relay wake up: resolve the tenant, one call each. A message is never the record of work."""
+
+from typing import Any
+
+from celery import shared_task
+
+from apps.audit import services as audit_services
+from apps.common import clock
+from apps.common.actors import SCHEDULE
+from apps.common.tasks import for_each_tenant
+from apps.messaging import services as messaging_services
+from apps.metering import services as metering_services
+from apps.workflows import collection, cycle_close, invariants, relay
+
+
+@shared_task(name="workflows.outbox_relay_all")
+def outbox_relay_all(**_future: Any) -> None:
+    """Deliver waiting news of every tenant."""
+    for_each_tenant(lambda schema_name: relay.outbox_relay(wall_at=clock.now()), job="outbox relay")
+
+
+@shared_task(name="workflows.journal_seal_all")
+def journal_seal_all(**_future: Any) -> None:
+    """Give committed events and audit entries their place in line."""
+    for_each_tenant(lambda schema_name: messaging_services.events_seal(), job="seal journal")
+    for_each_tenant(lambda schema_name: audit_services.entries_seal(), job="seal audit trail")
+
+
+@shared_task(name="workflows.billing_run_all")
+def billing_run_all(**_future: Any) -> None:
+    """Close what is due."""
+    for_each_tenant(
+        lambda schema_name: cycle_close.billing_run_if_due(actor=SCHEDULE, at=clock.now(), wall_at=clock.now()),
+        job="billing run",
+    )
+
+
+@shared_task(name="workflows.drafts_finalize_all")
+def drafts_finalize_all(**_future: Any) -> None:
+    """Make documents of drafts past their grace."""
+    for_each_tenant(lambda schema_name: cycle_close.drafts_finalize_due(at=clock.now()), job="finalise drafts")
+
+
+@shared_task(name="workflows.payments_resolve_all")
+def payments_resolve_all(**_future: Any) -> None:
+    """Look up payments without an outcome."""
+    for_each_tenant(lambda schema_name: collection.payments_resolve_due(at=clock.now()), job="resolve payments")
+
+
+@shared_task(name="workflows.usage_partitions_all")
+def usage_partitions_all(**_future: Any) -> None:
+    """Cut the coming months' partitions."""
+    for_each_tenant(
+        lambda schema_name: metering_services.usage_partitions_ensure(
+            months=metering_services.months_ahead(at=clock.now())
+        ),
+        job="usage partitions",
+    )
+
+
+@shared_task(name="workflows.invariants_check_all")
+def invariants_check_all(**_future: Any) -> None:
+    """Check what must always hold."""
+    for_each_tenant(lambda schema_name: invariants.invariants_check(at=clock.now()), job="invariants")
