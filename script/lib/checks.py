@@ -1,7 +1,7 @@
 """Run all checks and tests, in parallel where that helps: `script/test` ends up here.
 
 script/test                     everything, with a summary
-script/test engine -k prorate   arguments: pytest only; a first word may be a folder of tests/
+script/test engine -k prorate   arguments: pytest only; a word may be a path under tests/
 script/test --step types        named steps only: lint format types imports migrations tests
 """
 
@@ -68,8 +68,8 @@ def static_steps() -> list[Step]:
 
 
 def pytest_step(arguments: Sequence[str]) -> Step:
-    """Return the tests as a step; the first words may name folders of tests/, the rest is pytest's."""
-    chosen = [f"tests/{word}" if (ROOT / "tests" / word).is_dir() else word for word in arguments]
+    """Return the tests as a step; words may be paths under tests/, the rest is pytest's."""
+    chosen = [f"tests/{word}" if (ROOT / "tests" / word.partition("::")[0]).exists() else word for word in arguments]
     workers = os.environ.get("TEST_WORKERS") or str(max(2, min(8, os.cpu_count() or 2)))
     command = (sys.executable, "-m", "pytest", "-q", "-n", workers, "--dist", "loadgroup", *chosen)
     return Step(name="tests", command=command, show_output=True)

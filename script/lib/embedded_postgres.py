@@ -11,6 +11,7 @@ import argparse
 import contextlib
 import hashlib
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -73,6 +74,10 @@ class EmbeddedPostgres:
     def url(self, *, database: str = "postgres") -> str:
         """Return the connection URL of a database of this cluster."""
         return f"postgresql://{USER}:{self._password()}@/{database}?host={quote(str(self.socket_dir))}"
+
+    def dsn(self, *, database: str = "postgres") -> str:
+        """Return the same in libpq's keyword form, for clients that do not understand a socket in a URL."""
+        return f"host={self.socket_dir} dbname={database} user={USER} password={self._password()}"
 
     def answers(self) -> bool:
         """Tell whether the server accepts a connection and a query at this moment."""
@@ -151,7 +156,8 @@ class EmbeddedPostgres:
 
     def _choose_socket_dir(self) -> Path:
         beside = self.home / "socket"
-        if len(os.fsencode(beside)) <= _SOCKET_PATH_BYTES_MAX:
+        # Clients put the path into connection strings, not all of them with quotes.
+        if len(os.fsencode(beside)) <= _SOCKET_PATH_BYTES_MAX and re.fullmatch(r"[\w/.+-]+", str(beside), re.ASCII):
             return beside
         digest = hashlib.sha256(os.fsencode(self.home)).hexdigest()[:12]
         return Path(f"/tmp/countinghouse-{os.geteuid()}-{digest}")  # noqa: S108  ownership is checked before use

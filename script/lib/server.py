@@ -9,6 +9,7 @@ import functools
 import http.client
 import importlib.util
 import os
+import re
 import secrets
 import signal
 import socket
@@ -165,7 +166,8 @@ def child_environment(
     }
     if postgres is not None:
         env["DATABASE_URL"] = postgres.url(database=DATABASE)
-        env.setdefault("CELERY_BROKER_URL", "pgmq://")
+        if settings.is_broker_ours:
+            env |= {"CELERY_BROKER_URL": "pgmq://", "CELERY_BROKER_DSN": postgres.dsn(database=DATABASE)}
     return env
 
 
@@ -191,17 +193,17 @@ def run(settings: Settings, supervisor: Supervisor, environ: Mapping[str, str]) 
 
     def manage(what: str, *arguments: str, show_output: bool = False) -> None:
         say(f"{what} ...")
-        seconds = supervisor.run_step(
-            what,
-            [sys.executable, "manage.py", *arguments],
-            env=env,
-            log=settings.log_dir / "setup.log",
-            show_output=show_output,
-        )
+        command = [sys.executable, "manage.py", *arguments]
+        try:
+            seconds = supervisor.run_step(
+                what, command, env=env, log=settings.log_dir / "setup.log", show_output=show_output
+            )
+        except ServiceGaveUp as error:
+            raise ServiceGaveUp(f"{error}{remedy_for(str(error))}") from error
         if seconds > 1:
             say(f"  done in {seconds:.0f} s")
 
-    manage("Bringing the schemas up to date", "migrate", "--no-input")
+    manage("Bringing the schemas up to date", "migrate", "--noinput")
     if env.get("CELERY_BROKER_URL", "pgmq://").startswith("pgmq://"):
         manage("Preparing the queue", "broker_install")
     if settings.is_demo:
@@ -220,6 +222,21 @@ def run(settings: Settings, supervisor: Supervisor, environ: Mapping[str, str]) 
     say(f"Up after {time.monotonic() - began:.0f} s: http://{host}:{settings.port}/  Logs: {settings.log_dir}")
     say("Ctrl-C stops everything; the data stays.")
     supervisor.watch()
+
+
+def remedy_for(said: str) -> str:
+    """Return what to do about a failed step, when its last words tell; otherwise nothing."""
+    if missing := re.search(r"No module named '([^']+)'", said):
+        return (
+            f"\nThe module {missing[1]} is missing. If it belongs to a package, remove the folder .venv and start "
+            "again; if it is the product's own, the working copy is incomplete."
+        )
+    if "InconsistentMigrationHistory" in said or "already exists" in said:
+        return (
+            "\nThe data was made by another version of the product. Go back to that version, or start with an empty "
+            "folder: LOCAL_DIR=.local/fresh script/server"
+        )
+    return ""
 
 
 def postgres_service(postgres: EmbeddedPostgres) -> Service:

@@ -125,14 +125,15 @@ def test_an_interrupted_creation_is_done_again(folder: Path) -> None:
     assert not (folder / "pg" / "data.unfinished").exists()
 
 
-def test_a_long_path_gets_its_socket_elsewhere(folder: Path) -> None:
-    deep = folder / ("a" * 60) / ("b" * 60)
-    server = EmbeddedPostgres(deep, durable=False)
+@pytest.mark.parametrize("name", ["a" * 60 + "/" + "b" * 60, "our data, 'quoted'"])
+def test_a_long_or_odd_path_gets_its_socket_elsewhere(folder: Path, name: str) -> None:
+    server = EmbeddedPostgres(folder / name, durable=False)
 
     try:
         assert server.start(bound=False) is True
         assert server.answers()
         assert len(str(server.socket_dir)) < 80
+        assert " " not in str(server.socket_dir)
     finally:
         server.stop()
         shutil.rmtree(server.socket_dir)

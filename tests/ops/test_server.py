@@ -9,9 +9,12 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import pgmq
+import psycopg
 import pytest
 
 from script.lib import processes, server
+from script.lib.embedded_postgres import EmbeddedPostgres
 from script.lib.supervisor import ServiceGaveUp
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -73,6 +76,18 @@ def test_a_database_that_does_not_answer_is_named(local_dir: Path) -> None:
     assert "secret" not in ended.stderr
 
 
+@pytest.mark.parametrize(
+    ("said", "remedy"),
+    [
+        ("ModuleNotFoundError: No module named 'typst'", "The module typst is missing"),
+        ("InconsistentMigrationHistory: 0002 is applied before 0001", "LOCAL_DIR=.local/fresh script/server"),
+    ],
+)
+def test_a_failed_step_names_the_remedy_when_its_words_tell(said: str, remedy: str) -> None:
+    assert remedy in server.remedy_for(said)
+    assert server.remedy_for("something never seen") == ""
+
+
 def test_a_nonsense_number_is_named() -> None:
     with pytest.raises(ServiceGaveUp, match="PORT=eighty is not a number"):
         server.settings_read({"PORT": "eighty"})
@@ -95,8 +110,6 @@ def test_a_database_of_somebody_else_is_not_filled_unless_asked() -> None:
 
 
 def test_children_do_not_inherit_other_projects_settings(local_dir: Path) -> None:
-    from script.lib.embedded_postgres import EmbeddedPostgres
-
     (local_dir / "postgres").mkdir()
     (local_dir / "postgres" / "password").write_text("word")
     postgres = EmbeddedPostgres(local_dir / "postgres", durable=True)
@@ -113,6 +126,27 @@ def test_children_do_not_inherit_other_projects_settings(local_dir: Path) -> Non
     assert {"PGPORT", "PYTHONPATH", "VIRTUAL_ENV"} & env.keys() == set()
     assert env["EMAIL_FROM"] == "a@b.example"
     assert env["DATABASE_URL"].startswith("postgresql://app:word@/countinghouse?host=")
+    assert env["CELERY_BROKER_DSN"].endswith("dbname=countinghouse user=app password=word")
     assert len(env["SECRET_KEY"]) >= 32
     assert env["SECRET_KEY"] == server.secret_key(local_dir)
     assert (local_dir / "secret_key").stat().st_mode & 0o077 == 0
+
+
+def test_messages_held_by_a_fallen_worker_are_given_back_and_delayed_ones_stay_delayed(local_dir: Path) -> None:
+    postgres = EmbeddedPostgres(local_dir / "postgres", durable=False)
+    postgres.start(bound=True)
+    try:
+        postgres.ensure_database(server.DATABASE)
+        with psycopg.connect(postgres.url(database=server.DATABASE), autocommit=True) as connection:
+            pgmq.install_pgmq_from_sql(conn=connection)
+            connection.execute("SELECT pgmq.create('work')")
+            connection.execute("SELECT pgmq.send('work', '1'::jsonb), pgmq.send('work', '2'::jsonb, 600)")
+            held = connection.execute("SELECT message FROM pgmq.read('work', 900, 10)").fetchall()
+            hidden = connection.execute("SELECT message FROM pgmq.read('work', 900, 10)").fetchall()
+
+            server.release_held_messages(postgres)
+            again = connection.execute("SELECT message FROM pgmq.read('work', 900, 10)").fetchall()
+    finally:
+        postgres.stop()
+
+    assert (held, hidden, again) == ([(1,)], [], [(1,)])
