@@ -61,6 +61,7 @@ class Supervisor:
         self._wakeup_read, self._wakeup_write = os.pipe()
         self._asked_to_end = False
         self._handlers_before: dict[int, Any] = {}
+        self._groups: dict[int, int] = {}
 
     def __enter__(self) -> "Supervisor":
         os.set_blocking(self._wakeup_read, False)
@@ -68,15 +69,7 @@ class Supervisor:
         signal.set_wakeup_fd(self._wakeup_write, warn_on_full_buffer=False)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
             self._handlers_before[number] = signal.signal(number, self._on_signal)
-        guardian = Path(__file__).with_name("guardian.py")
-        self._guardian = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(guardian)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-            cwd="/",
-        )
+        self._guardian = self._start_guardian()
         return self
 
     def __exit__(self, *_error: object) -> None:
@@ -178,12 +171,27 @@ class Supervisor:
             if service.process is not None:
                 self._end_group(service.process, stop_signal=service.stop_signal, seconds=service.stop_seconds)
 
+    def _start_guardian(self) -> "subprocess.Popen[bytes]":
+        guardian = Path(__file__).with_name("guardian.py")
+        return subprocess.Popen(
+            [sys.executable, "-I", "-S", str(guardian)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            cwd="/",
+        )
+
     def _start(self, service: Service) -> None:
         service.process = service.start()
         service.started_at = time.monotonic()
         self._note(service.process, started=True, orphan_signal=service.orphan_signal)
 
     def _revive_fallen(self) -> None:
+        if self._guardian.poll() is not None:
+            self._guardian = self._start_guardian()
+            for group, orphan_signal in self._groups.items():
+                self._tell_guardian(f"+{group} {orphan_signal}\n")
         now = time.monotonic()
         for service in self.services:
             if service.process is None:
@@ -218,7 +226,14 @@ class Supervisor:
         self._note(process, started=False)
 
     def _note(self, process: "subprocess.Popen[bytes]", *, started: bool, orphan_signal: int = 0) -> None:
-        line = f"+{process.pid} {int(orphan_signal)}\n" if started else f"-{process.pid}\n"
+        if started:
+            self._groups[process.pid] = int(orphan_signal)
+            self._tell_guardian(f"+{process.pid} {int(orphan_signal)}\n")
+        else:
+            self._groups.pop(process.pid, None)
+            self._tell_guardian(f"-{process.pid}\n")
+
+    def _tell_guardian(self, line: str) -> None:
         if self._guardian.stdin is not None:
             with contextlib.suppress(OSError):
                 self._guardian.stdin.write(line.encode())

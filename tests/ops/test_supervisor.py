@@ -55,6 +55,12 @@ def living_of(folder: Path) -> set[int]:
     return found
 
 
+def guardians_of(supervisor: int) -> set[int]:
+    children = Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split()
+    commands = {int(child): Path(f"/proc/{child}/cmdline").read_bytes() for child in children}
+    return {child for child, command in commands.items() if b"guardian.py" in command}
+
+
 def eventually(condition: Callable[[], bool], *, seconds: float = 10.0) -> bool:
     deadline = time.monotonic() + seconds
     while not condition():
@@ -110,6 +116,20 @@ def test_a_fallen_service_is_started_again_without_its_orphans(folder: Path) -> 
     assert eventually(lambda: len(living_of(folder)) >= 3 and not living_of(folder) & before)
     process.terminate()
     rest_of(process)
+
+
+def test_a_killed_guardian_is_replaced_by_one_that_knows_everything(folder: Path) -> None:
+    process = supervised(folder, "family")
+    assert eventually(lambda: len(living_of(folder)) >= 3)
+    before = guardians_of(process.pid)
+
+    os.kill(before.pop(), signal.SIGKILL)
+    assert eventually(lambda: len(guardians_of(process.pid)) == 1)
+    time.sleep(0.3)  # it has to be told what there is
+    process.kill()
+    process.wait()
+
+    assert eventually(lambda: not living_of(folder)), living_of(folder)
 
 
 def test_a_killed_postgres_is_started_again(folder: Path) -> None:
