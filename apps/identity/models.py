@@ -1,6 +1,7 @@
 """People, their roles, service keys, portal access. In each tenant schema its own, in the shared one the operators'."""
 
-from django.contrib.auth.models import AbstractBaseUser, BaseUserManager
+from django.contrib.auth import get_backends
+from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models.functions import Lower
@@ -50,9 +51,9 @@ class User(AbstractBaseUser):
     # The admin asks these three; `backends.RoleBackend` answers from the roles.
     def has_perm(self, perm: str, obj: object = None) -> bool:
         """Return whether the user's roles allow this."""
-        from apps.identity import selectors  # noqa: PLC0415  the table below may not import its readers
-
-        return self.is_active and selectors.user_is_allowed(user=self, permission=perm)
+        return self.is_active and any(
+            backend.has_perm(self, perm, obj) for backend in get_backends() if hasattr(backend, "has_perm")
+        )
 
     def has_perms(self, perms: list[str], obj: object = None) -> bool:
         """Return whether the user's roles allow all of these."""
