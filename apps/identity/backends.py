@@ -1,16 +1,18 @@
-"""Let Django's admin ask for permissions; the roles answer."""
+"""Sign in with e-mail and password; let Django's admin ask for permissions, which the roles answer."""
 
-from django.contrib.auth.backends import BaseBackend
+from django.contrib.auth.backends import ModelBackend
 
 from apps.identity import selectors
 from apps.identity.models import User
 
 
-class RoleBackend(BaseBackend):
-    """Answer permission questions from the user's roles; signing in is the stock backend's business."""
+class RoleBackend(ModelBackend):
+    """The stock password check with our own answer to permission questions."""
 
     def has_perm(self, user_obj: object, perm: str, obj: object = None) -> bool:
         """Return whether one of the user's roles allows `perm`."""
-        return isinstance(user_obj, User) and user_obj.is_active and selectors.user_is_allowed(
-            user=user_obj, permission=perm
-        )
+        return isinstance(user_obj, User) and selectors.user_is_allowed(user=user_obj, permission=perm)
+
+    def get_all_permissions(self, user_obj: object, obj: object = None) -> set[str]:
+        """Return everything the user's roles allow."""
+        return set(selectors.user_permissions(user=user_obj)) if isinstance(user_obj, User) else set()
