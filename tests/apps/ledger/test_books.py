@@ -49,7 +49,11 @@ def test_a_customer_s_entries_count_without_a_gap(tenant, at):
     assert [entry.customer_sequence for entry in booked] == [1, 2, 3]
     with pytest.raises(IntegrityError, match="ledger_transaction_customer_sequence"), transaction.atomic():
         LedgerTransaction.objects.create(
-            template="x", source_type="x", source_id=ids.new_id(), customer_id=customer_id, customer_sequence=2,
+            template="x",
+            source_type="x",
+            source_id=ids.new_id(),
+            customer_id=customer_id,
+            customer_sequence=2,
             booked_at=at,
         )
 

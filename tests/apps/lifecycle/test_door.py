@@ -23,7 +23,11 @@ def held(tenant, at) -> QuarantinedEvent:
 def test_a_transition_changes_status_and_stamp_and_leaves_audit_and_event(held, at):
     """S143: timestamp, actor, before and after state, reason, in the same transaction as the change."""
     transition_apply(
-        instance=held, action="replay", actor=OPERATOR, at=at, topic="metering.quarantined_event.replayed",
+        instance=held,
+        action="replay",
+        actor=OPERATOR,
+        at=at,
+        topic="metering.quarantined_event.replayed",
         reason=("fixed", "customer was added"),
     )
     held.refresh_from_db()
@@ -77,6 +81,4 @@ def test_the_database_refuses_an_update_along_no_edge(held, at):
 
 def test_the_database_refuses_a_row_born_elsewhere(tenant, at):
     with pytest.raises(IntegrityError, match="begins as HELD"), transaction.atomic():
-        QuarantinedEvent(
-            status=QuarantineStatus.REPLAYED, code="x", detail="-", raw="{}", received_at=at
-        ).save()
+        QuarantinedEvent(status=QuarantineStatus.REPLAYED, code="x", detail="-", raw="{}", received_at=at).save()

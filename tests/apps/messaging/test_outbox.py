@@ -64,8 +64,14 @@ def test_sequences_count_per_aggregate_and_tell_order_whatever_the_order_of_arri
     assert selectors.last_topic_of(events=reversed(events)) == "tests.thing.happened"
     with pytest.raises(IntegrityError, match="domain_event_sequence_once"), transaction.atomic():
         DomainEvent.objects.create(
-            topic="x", aggregate_type="tests.thing", aggregate_id=aggregate_id, sequence=2, payload={},
-            actor_kind="user", actor_label="", at=at,
+            topic="x",
+            aggregate_type="tests.thing",
+            aggregate_id=aggregate_id,
+            sequence=2,
+            payload={},
+            actor_kind="user",
+            actor_label="",
+            at=at,
         )
 
 
