@@ -1,5 +1,7 @@
 """Celery: a message is a wake-up call, the row in the database is the work (ADR 0005)."""
 
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
 from billing_site.settings.components.beat import BEAT_SCHEDULE
 from billing_site.settings.components.environment import ENV
 
@@ -9,7 +11,8 @@ _VISIBILITY_SECONDS = 900
 CELERY_BROKER_URL = ENV.celery_broker_url
 CELERY_BROKER_TRANSPORT_OPTIONS = (
     {
-        "conn_string": ENV.celery_broker_dsn or ENV.database_url,
+        # In keyword form: the queue's client does not read a socket folder from a URL.
+        "conn_string": ENV.celery_broker_dsn or make_conninfo(**conninfo_to_dict(ENV.database_url)),
         "init_extension": False,
         "visibility_timeout": _VISIBILITY_SECONDS,
         "wait_time_seconds": 10,

@@ -39,6 +39,7 @@ WSGI_APPLICATION = "billing_site.wsgi.application"
 STATIC_URL = "/static/"
 STATICFILES_DIRS = [_ROOT / "static"]
 STATIC_ROOT = LOCAL_DIR / "staticfiles"
+STATIC_ROOT.mkdir(parents=True, exist_ok=True)  # the server of static files warns about a missing folder
 # Served straight from the apps: one process tree, no collect step to forget.
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = ENV.debug
