@@ -53,7 +53,9 @@ class Customer(Entity):
     country = models.CharField(max_length=2, blank=True, help_text="ISO 3166-1 alpha-2; decides taxes.")
     tax_id = models.CharField(max_length=40, blank=True)
     payment_terms_days = models.PositiveSmallIntegerField(default=14)
-    is_auto_collected = models.BooleanField(default=True, help_text="Charge the default method when an invoice is final.")
+    is_auto_collected = models.BooleanField(
+        default=True, help_text="Charge the default method when an invoice is final."
+    )
     test_clock = models.ForeignKey(TestClock, null=True, blank=True, on_delete=models.PROTECT, related_name="customers")
 
     class Meta:
@@ -65,9 +67,7 @@ class Customer(Entity):
                 name="customer_country_is_code",
                 condition=models.Q(country="") | models.Q(country__regex="^[A-Z]{2}$"),
             ),
-            models.CheckConstraint(
-                name="customer_terms_bounded", condition=models.Q(payment_terms_days__lte=365)
-            ),
+            models.CheckConstraint(name="customer_terms_bounded", condition=models.Q(payment_terms_days__lte=365)),
         ]
         indexes = [models.Index(fields=["name"], name="customer_name")]
         triggers = undeletable(name="customer_kept")

@@ -36,5 +36,3 @@ class TaxRate(Entity):
 
     def __str__(self) -> str:
         return f"{self.name} {self.country} {self.category} {self.rate_percent} %"
-
-
