@@ -1,5 +1,7 @@
 """Draw every state machine from its declaration; the page is generated and therefore true."""
 
+from typing import Any, cast
+
 from django.apps import apps
 
 from apps.lifecycle.models import LifecycleModel
@@ -17,7 +19,7 @@ and what follows from dates and amounts (overdue, partly paid) is derived.
 
 def machines() -> list[type[LifecycleModel]]:
     """Return every model with a status machine, in the order of their names."""
-    found = [model for model in apps.get_models() if issubclass(model, LifecycleModel)]
+    found = [cast(type[LifecycleModel], model) for model in apps.get_models() if issubclass(model, LifecycleModel)]
     return sorted(found, key=lambda model: str(model._meta.label_lower))
 
 
@@ -33,7 +35,8 @@ def render() -> str:
 
 def _section(machine: type[LifecycleModel]) -> str:
     leavable = {str(source) for edge in machine.edges for source in edge.sources}
-    choices = [(str(value), str(label)) for value, label in machine._meta.get_field(_FIELD).choices or ()]
+    status: Any = machine._meta.get_field(_FIELD)
+    choices = [(str(value), str(label)) for value, label in status.choices]
     lines = [f"## {title_of(machine)}", "", "```mermaid", "stateDiagram-v2", f"    [*] --> {machine.initial_status}"]
     for edge in machine.edges:
         lines += [f"    {source} --> {edge.target}: {edge.action}" for source in edge.sources]

@@ -10,8 +10,13 @@ _END = "<!-- end of environment -->\n"
 
 def environment_table() -> str:
     """Return the table of variables as Markdown."""
-    rows = [f"| `{name}` | {_default(default)} | {meaning} |" for name, default, meaning in env.table()]
+    rows = [f"| `{name}` | {_default(default)} | {_escaped(meaning)} |" for name, default, meaning in env.table()]
     return "\n".join(["| Variable | Default | Meaning |", "|---|---|---|", *rows]) + "\n"
+
+
+def _escaped(text: str) -> str:
+    # `<slug>` would be taken for a tag and vanish.
+    return text.replace("<", "&lt;").replace("|", "\\|")
 
 
 def _default(text: str) -> str:
