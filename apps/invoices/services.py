@@ -1,19 +1,21 @@
 """Write drafts, and make documents of them."""
 
 from collections.abc import Iterable
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+from apps.audit import services as audit_services
 from apps.common import locks
 from apps.common.actors import Actor
 from apps.common.db import unit_of_work
 from apps.common.errors import FieldProblem
 from apps.engine import hashing, invoice_draft, postings
-from apps.invoices import numbering, snapshots
+from apps.invoices import numbering, selectors, snapshots
 from apps.invoices.errors import InvoiceNotDraft, InvoiceNotOpen, InvoiceNotReady, PaymentExceedsInvoice
-from apps.invoices.inputs import DraftContext
-from apps.invoices.models import Invoice, InvoiceLine, InvoiceStatus, InvoiceTaxLine
+from apps.invoices.inputs import DraftContext, EntityProfile
+from apps.invoices.models import BillingEntity, Invoice, InvoiceLine, InvoiceStatus, InvoiceTaxLine
 from apps.ledger import services as ledger_services
 from apps.lifecycle.services import transition_apply
 from apps.messaging import services as messaging_services
@@ -168,6 +170,30 @@ def invoice_payment_record(*, invoice_id: UUID, amount_minor: int, actor: Actor,
     if invoice.paid_minor == invoice.total_minor:
         _pay(invoice, actor=actor, at=at)
     return invoice
+
+
+@unit_of_work
+def billing_entity_update(*, profile: EntityProfile, actor: Actor, at: datetime) -> BillingEntity:
+    """
+    Change what the issuing entity prints from now on; issued documents keep their copy.
+
+    :raises BillingEntityMissing: if the tenant has none
+    """
+    entity = locks.get_for_update(BillingEntity, selectors.billing_entity_default().id)
+    changes = {name: value for name, value in asdict(profile).items() if getattr(entity, name) != value}
+    before = {name: str(getattr(entity, name)) for name in changes}
+    for name, value in changes.items():
+        setattr(entity, name, value)
+    entity.save(update_fields=list(changes))
+    audit_services.entry_write(
+        entity=entity,
+        action="update",
+        actor=actor,
+        at=at,
+        before=before,
+        after={name: str(value) for name, value in changes.items()},
+    )
+    return entity
 
 
 def draft_issues(draft: invoice_draft.InvoiceDraft) -> list[dict[str, str]]:

@@ -63,7 +63,7 @@ def billing_run_start(
 
 
 def billing_run_if_due(*, actor: Actor, at: datetime, wall_at: datetime) -> BillingRun | None:
-    """Begin what has come to its start, and start a run if any period is due; the schedule's minute-by-minute question."""
+    """Begin what has come to its start, and start a run if any period is due: the schedule's question each minute."""
     subscriptions_activate_due(actor=actor, at=at)
     if not subscription_selectors.periods_due(at=at, wall_at=wall_at).exists():
         return None

@@ -1,4 +1,7 @@
-"""Carry domain events to their handlers: claim, commit, then handle, then mark. At least once, in order per aggregate."""
+"""Carry domain events to their handlers: claim, commit, then handle, then mark.
+
+At least once, in order per aggregate and handler.
+"""
 
 from datetime import datetime
 

@@ -41,10 +41,10 @@ class SandboxGateway:
         :raises IdempotencyKeyReused: if the key was used for another request
         """
         require_no_transaction()
-        if request.token == "tok_timeout_before":  # noqa: S105  the name of a test token
+        if request.token == "tok_timeout_before":
             return ChargeOutcome(kind=OutcomeKind.UNKNOWN)
         charge = self._book(request, at)
-        if request.token == "tok_timeout_after":  # noqa: S105
+        if request.token == "tok_timeout_after":
             return ChargeOutcome(kind=OutcomeKind.UNKNOWN)
         return _outcome(charge, at=at)
 
@@ -73,7 +73,7 @@ class SandboxGateway:
                     "failure_code": failure_code,
                     "reference": f"sbx_{hashlib.sha256(request.idempotency_key.encode()).hexdigest()[:24]}",
                     "received_at": at,
-                    "settles_at": at + DELAY if request.token == "tok_delayed" else None,  # noqa: S105
+                    "settles_at": at + DELAY if request.token == "tok_delayed" else None,
                 },
             )
         if charge.request_hash != request_hash:

@@ -27,7 +27,9 @@ class Command(BaseCommand):
         for schema_name in schemas:
             with tenancy_context.tenant_context(schema_name=schema_name):
                 findings = invariants.invariants_check(at=clock.now())
-            self.stdout.write(f"{schema_name}: {len(invariants.REGISTRY) - len(findings)} hold, {len(findings)} do not.")
+            self.stdout.write(
+                f"{schema_name}: {len(invariants.REGISTRY) - len(findings)} hold, {len(findings)} do not."
+            )
             for finding in findings:
                 self.stdout.write(f"  {finding.name}: {'; '.join(finding.rows)}")
             broken += len(findings)
