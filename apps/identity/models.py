@@ -49,13 +49,13 @@ class User(AbstractBaseUser):
         return ids.to_public(prefix=self.id_prefix, value=self.id)
 
     # The admin asks these three; `backends.RoleBackend` answers from the roles.
-    def has_perm(self, perm: str, obj: object = None) -> bool:
+    def has_perm(self, perm: str, obj: models.Model | None = None) -> bool:
         """Return whether the user's roles allow this."""
         return self.is_active and any(
             backend.has_perm(self, perm, obj) for backend in get_backends() if hasattr(backend, "has_perm")
         )
 
-    def has_perms(self, perms: list[str], obj: object = None) -> bool:
+    def has_perms(self, perms: list[str], obj: models.Model | None = None) -> bool:
         """Return whether the user's roles allow all of these."""
         return all(self.has_perm(perm) for perm in perms)
 

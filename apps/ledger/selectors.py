@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from django.db.models import F, QuerySet, Sum
+from django.db.models import QuerySet, Sum
 
 from apps.common.db import fetch_all
 from apps.ledger.models import LedgerAccount, LedgerTransaction, Posting
@@ -75,11 +75,12 @@ def transactions_of(*, source_type: str, source_id: UUID) -> QuerySet[LedgerTran
     )
 
 
-def unbalanced_transactions() -> QuerySet[Posting]:
+def unbalanced_transaction_ids(*, limit: int) -> list[UUID]:
     """Return transactions whose postings do not sum to zero; the trigger keeps this empty, the monitor looks."""
-    return (
+    unbalanced = (
         Posting.objects.values("ledger_transaction_id", "currency")
         .annotate(difference_minor=Sum("amount_minor"))
         .exclude(difference_minor=0)
-        .order_by(F("ledger_transaction_id"))
+        .order_by("ledger_transaction_id")
     )
+    return [row["ledger_transaction_id"] for row in unbalanced[:limit]]

@@ -1,11 +1,18 @@
 """The abstract base of everything that has a status."""
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from django_fsm import ConcurrentTransitionMixin
+from django.db import models
 
 from apps.common.models import Entity
 from apps.lifecycle.edges import Edge
+
+if TYPE_CHECKING:
+    # The package's mixin has a base the type checker cannot see, which would make every model of ours untyped.
+    class ConcurrentTransitionMixin:
+        """Stands for the package's mixin while types are checked."""
+else:
+    from django_fsm import ConcurrentTransitionMixin
 
 
 class LifecycleModel(ConcurrentTransitionMixin, Entity):
@@ -15,6 +22,10 @@ class LifecycleModel(ConcurrentTransitionMixin, Entity):
     The mixin makes a save of a stale copy raise `ConcurrentTransition`; services lock the row as well. Concrete
     models declare `edges` once; transitions, database trigger and diagram are held to it by a test.
     """
+
+    if TYPE_CHECKING:
+        # Every concrete model declares its own, with its own vocabulary.
+        status: models.CharField[str, str]
 
     edges: ClassVar[tuple[Edge, ...]]
     initial_status: ClassVar[str]

@@ -25,7 +25,7 @@ def tenant_register(*, slug: str, name: str, domain: str, timezone: str, at: dat
     with context.shared_context(), transaction.atomic():
         if Tenant.objects.filter(slug=slug).exists():
             raise TenantSlugTaken(f"There is a tenant '{slug}' already.")
-        tenant = Tenant.objects.create(
+        tenant: Tenant = Tenant.objects.create(
             slug=slug, schema_name=f"t_{slug.replace('-', '_')}", name=name, timezone=timezone, requested_at=at
         )
         Domain.objects.create(tenant=tenant, domain=domain, is_primary=True)

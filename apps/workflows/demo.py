@@ -30,6 +30,7 @@ from apps.plans import services as plan_services
 from apps.subscriptions import services as subscription_services
 from apps.subscriptions.models import Subscription
 from apps.taxes import services as tax_services
+from apps.taxes.inputs import TaxRateInput
 from apps.tenancy import context as tenancy_context
 from apps.tenancy.models import Tenant
 from apps.workflows import clocks, demo_catalogue, provisioning, usage_intake
@@ -53,7 +54,7 @@ def demo_provision(*, at: datetime, say: Callable[[str], None]) -> list[Tenant]:
         )
         with tenancy_context.tenant_context(schema_name=str(tenant.schema_name)):
             if not TestClock.objects.filter(name=CLOCK_NAME).exists():
-                demo_fill(demo=demo, at=at, say=lambda text, name=demo.name: say(f"{name}: {text}"))
+                demo_fill(demo=demo, at=at, say=say)
         tenants.append(tenant)
     return tenants
 
@@ -75,7 +76,7 @@ def demo_fill(*, demo: DemoTenant, at: datetime, say: Callable[[str], None], mon
             until = min(day_starts_at + timedelta(days=5), month_ends_at)
             clocks.test_clock_advance(clock_id=clock.id, to=until, actor=OPERATOR, wall_at=at)
             _use(active, demo=demo, starts_at=day_starts_at, ends_at=until, at=until, dice=dice)
-        say(f"month {month + 1} of {months}")
+        say(f"{demo.name}: month {month + 1} of {months}")
     _seal()
 
 
@@ -97,11 +98,7 @@ def catalogue_define(*, demo: DemoTenant, at: datetime) -> None:
     )
     for country, name, percent in demo.tax_rates:
         tax_services.tax_rate_add(
-            country=country,
-            category="standard",
-            name=name,
-            rate_percent=Decimal(percent),
-            valid_from_date=at.date(),
+            data=TaxRateInput(country=country, name=name, rate_percent=percent, valid_from_date=at.date()),
             actor=OPERATOR,
             at=at,
         )

@@ -77,7 +77,7 @@ WHERE status = 'CLOSING' AND parked_at IS NULL AND claimed_until < %s
 
 
 def _unbalanced(at: datetime) -> list[str]:
-    return [str(row["ledger_transaction_id"]) for row in ledger_selectors.unbalanced_transactions()[:ROWS_SHOWN]]
+    return [str(id_) for id_ in ledger_selectors.unbalanced_transaction_ids(limit=ROWS_SHOWN)]
 
 
 def _trial_balance(at: datetime) -> list[str]:

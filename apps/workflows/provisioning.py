@@ -28,7 +28,7 @@ def tenant_provision(*, slug: str, name: str, timezone: str, domain: str, at: da
     :raises TenantProbeFailed: if the finished tenant does not answer as it should
     """
     with tenancy_context.shared_context():
-        tenant = Tenant.objects.filter(slug=slug).first()
+        tenant: Tenant | None = Tenant.objects.filter(slug=slug).first()
     if tenant is None:
         tenant = tenancy_services.tenant_register(slug=slug, name=name, domain=domain, timezone=timezone, at=at)
     if tenant.state == TenantState.READY:
@@ -47,8 +47,8 @@ def tenant_provision(*, slug: str, name: str, timezone: str, domain: str, at: da
         )
         raise
     tenancy_services.tenant_state_set(schema_name=schema_name, state=TenantState.READY, at=at)
-    with tenancy_context.shared_context():
-        return Tenant.objects.get(slug=slug)
+    tenant.refresh_from_db()
+    return tenant
 
 
 @unit_of_work

@@ -12,7 +12,7 @@ CELERY_BROKER_URL = ENV.celery_broker_url
 CELERY_BROKER_TRANSPORT_OPTIONS = (
     {
         # In keyword form: the queue's client does not read a socket folder from a URL.
-        "conn_string": ENV.celery_broker_dsn or make_conninfo(**conninfo_to_dict(ENV.database_url)),
+        "conn_string": ENV.celery_broker_dsn or make_conninfo("", **conninfo_to_dict(ENV.database_url)),
         "init_extension": False,
         "visibility_timeout": _VISIBILITY_SECONDS,
         "wait_time_seconds": 10,

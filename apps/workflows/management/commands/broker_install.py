@@ -21,7 +21,7 @@ class Command(BaseCommand):
         if not settings.CELERY_BROKER_URL.startswith("pgmq://"):
             self.stdout.write("The broker is not pgmq://; nothing to install.")
             return
-        with psycopg.connect(settings.CELERY_BROKER_TRANSPORT_OPTIONS["conn_string"]) as connection:
+        with psycopg.connect(str(settings.CELERY_BROKER_TRANSPORT_OPTIONS["conn_string"])) as connection:
             connection.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
             is_there = connection.execute("SELECT to_regnamespace('pgmq') IS NOT NULL").fetchone()
             if is_there and is_there[0]:
