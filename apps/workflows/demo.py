@@ -30,7 +30,7 @@ from apps.plans import services as plan_services
 from apps.subscriptions import services as subscription_services
 from apps.subscriptions.models import Subscription
 from apps.taxes import services as tax_services
-from apps.taxes.inputs import TaxRateInput
+from apps.taxes.services import TaxRateInput
 from apps.tenancy import context as tenancy_context
 from apps.tenancy.models import Tenant
 from apps.workflows import clocks, demo_catalogue, provisioning, usage_intake
