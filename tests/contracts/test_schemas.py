@@ -41,7 +41,7 @@ CHANGEABLE = {
     "customers.testclock": "a clock moves",
     "ledger.customersequence": "a counter",
     "metering.usageaggregate": "derived from guarded events, rebuilt and compared",
-    "payments.paymentmethod": "the default moves, methods are detached; attempts copy what they charge (cannot be deleted)",
+    "payments.paymentmethod": "methods come and go; attempts copy what they charge (cannot be deleted)",
     "payments.sandboxcharge": "stands for the vendor's database, not ours",
     "notifications.mail": "machine held by its edges; its text is about documents that are guarded",
     "customers.customer": "the profile as of now; documents copy what they print (cannot be deleted)",
