@@ -70,6 +70,17 @@ def public_functions(source: Source) -> Iterator[_FunctionNode]:
 
 
 @rule(
+    where=["*.py"],
+    refused=["x = ("],
+    accepted=["x = 1"],
+)
+def modules_can_be_parsed(source: Source) -> Iterator[Finding]:
+    """The oldest Python we support has to read every module."""
+    if source.syntax_error is not None:
+        yield source.syntax_error.lineno or 1, str(source.syntax_error)
+
+
+@rule(
     refused=[
         "share = 0.5",
         "total = float(text)",
@@ -459,6 +470,8 @@ def nothing_is_left_for_later(source: Source) -> Iterator[Finding]:
             yield node.lineno, node.id
         elif isinstance(node, _FunctionNode) and _is_ellipsis_only(node) and not _in_protocol(node):
             yield node.lineno, f"{node.name} has no body"
+    if source.syntax_error is not None:
+        return
     for token in tokenize.generate_tokens(io.StringIO(source.text).readline):
         if token.type == tokenize.COMMENT and re.search(r"\b(TODO|FIXME|HACK|XXX)\b", token.string):
             yield token.start[0], token.string

@@ -21,8 +21,19 @@ class Source:
     text: str
 
     @cached_property
+    def syntax_error(self) -> SyntaxError | None:
+        """Return why the module cannot be parsed, if so; one rule reports it and the others go on."""
+        try:
+            ast.parse(self.text)
+        except SyntaxError as error:
+            return error
+        return None
+
+    @cached_property
     def tree(self) -> ast.Module:
-        """Return the parsed module, each node knowing its parent."""
+        """Return the parsed module, each node knowing its parent; an empty one if it cannot be parsed."""
+        if self.syntax_error is not None:
+            return ast.Module(body=[], type_ignores=[])
         tree = ast.parse(self.text)
         for node in ast.walk(tree):
             for child in ast.iter_child_nodes(node):
