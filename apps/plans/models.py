@@ -70,9 +70,7 @@ class PlanVersion(LifecycleModel):
             models.UniqueConstraint(fields=["plan", "version"], name="plan_version_once"),
             models.UniqueConstraint(fields=["plan"], condition=Q(status="DRAFT"), name="plan_one_draft"),
             models.CheckConstraint(name="plan_version_from_one", condition=Q(version__gte=1)),
-            models.CheckConstraint(
-                name="plan_version_status_known", condition=Q(status__in=PlanVersionStatus.values)
-            ),
+            models.CheckConstraint(name="plan_version_status_known", condition=Q(status__in=PlanVersionStatus.values)),
             models.CheckConstraint(
                 name="plan_version_interval_known",
                 condition=Q(interval_unit__in=["day", "week", "month", "year"], interval_count__gte=1),

@@ -1,0 +1,242 @@
+"""
+The rules between fields, which a schema cannot say: tiers touch and rise, codes are unique, money has the currency's
+digits, a metered feature says its limit, examples name what the plan charges.
+
+A rule looks only at parts that are sound so far: what is the wrong kind of value altogether was reported already.
+"""
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Final
+
+from apps.common.errors import FieldProblem
+from apps.engine import currencies
+from apps.engine.charge_models.rating import UNITS_MAX
+from apps.engine.errors import EngineError
+from apps.engine.exact import decimal_text
+from apps.engine.invoice_draft import BASE_FEE_CODE, COMMITMENT_CODE
+from apps.engine.money import parse_decimal, text_to_minor
+from apps.plans.documents.problems import pointer_of
+from apps.plans.documents.schema import UNLIMITED, WILDCARD
+
+RESERVED_CODES: Final = {
+    BASE_FEE_CODE: "it names the plan's own fee; use base_fee, or another code",
+    COMMITMENT_CODE: "it names the line that tops up to a commitment; choose another code",
+}
+# What a QuantityField keeps: 38 digits, 12 of them behind the point.
+_LIMIT_DECIMALS_MAX: Final = 12
+_LIMIT_WHOLE_DIGITS_MAX: Final = 26
+_LAST_TIER_CLOSED: Final = "the last tier must be open, or units above it have no price: use null"
+_AMOUNT_FIELDS: Final = ("amount", "min_amount", "max_amount")
+_RATE_FIELDS: Final = ("unit_rate", "included_units")
+
+
+def is_touched(*, pointer: str, problems: Collection[FieldProblem]) -> bool:
+    """Tell whether something at a place, or below it, is known to be wrong."""
+    return any(problem.pointer == pointer or problem.pointer.startswith(f"{pointer}/") for problem in problems)
+
+
+def document_problems(
+    *, document: Mapping[str, Any], found: Collection[FieldProblem], known_meters: Collection[str] | None
+) -> list[FieldProblem]:
+    """Return what is wrong between the fields of a document in which `found` is wrong already."""
+    reader = _Reader(document=document, found=tuple(found), known_meters=known_meters)
+    return [
+        *reader.header_problems(),
+        *reader.charge_problems(),
+        *reader.feature_problems(),
+        *reader.example_problems(),
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """One document under examination."""
+
+    document: Mapping[str, Any]
+    found: tuple[FieldProblem, ...]
+    known_meters: Collection[str] | None
+
+    def is_sound(self, *parts: str | int) -> bool:
+        """Tell whether a part exists and nothing is wrong with it so far."""
+        value: Any = self.document
+        for part in parts:
+            if isinstance(value, list):
+                value = value[int(part)]
+            elif isinstance(value, Mapping) and part in value:
+                value = value[part]
+            else:
+                return False
+        return not is_touched(pointer=pointer_of(parts), problems=self.found)
+
+    @property
+    def currency(self) -> str | None:
+        """The currency when it is one."""
+        currency = self.document.get("currency")
+        return currency if isinstance(currency, str) and currencies.is_known(currency) else None
+
+    def header_problems(self) -> Iterator[FieldProblem]:
+        """Check what concerns the plan as a whole."""
+        if self.is_sound("currency") and self.currency is None:
+            detail = f'"{self.document["currency"]}" is not a currency of ISO 4217; use one such as "USD"'
+            yield FieldProblem("/currency", "currency_unknown", detail)
+        if self.is_sound("effective_at"):
+            try:
+                datetime.fromisoformat(self.document["effective_at"].upper())
+            except ValueError as error:
+                yield FieldProblem("/effective_at", "no_such_time", f"is not on the calendar: {error}")
+        if self.is_sound("base_fee") and isinstance(self.document["base_fee"], Mapping):
+            yield from self._amount_problems(("base_fee",), self.document["base_fee"])
+
+    def _charges(self) -> list[tuple[int, Mapping[str, Any]]]:
+        charges = self.document.get("charges")
+        listed = enumerate(charges) if isinstance(charges, list) else ()
+        return [(position, charge) for position, charge in listed if isinstance(charge, Mapping)]
+
+    def charge_problems(self) -> Iterator[FieldProblem]:
+        """Check each charge, and that no two have one code."""
+        seen: dict[str, int] = {}
+        for position, charge in self._charges():
+            place = ("charges", position)
+            if self.is_sound(*place, "code"):
+                yield from self._code_problems(charge["code"], position, seen)
+            if self.is_sound(*place, "meter"):
+                yield from self._meter_problems((*place, "meter"), charge["meter"])
+            yield from self._amount_problems(place, charge)
+            yield from self._rate_problems(place, charge)
+            if isinstance(charge.get("tiers"), list):
+                yield from self._tier_problems((*place, "tiers"), charge["tiers"])
+
+    def _code_problems(self, code: str, position: int, seen: dict[str, int]) -> Iterator[FieldProblem]:
+        pointer = pointer_of(("charges", position, "code"))
+        if code in RESERVED_CODES:
+            yield FieldProblem(pointer, "code_reserved", f'"{code}" is taken: {RESERVED_CODES[code]}')
+        elif code in seen:
+            yield FieldProblem(pointer, "code_twice", f'"{code}" is the code of charge {seen[code]} too; rename one')
+        seen.setdefault(code, position)
+
+    def _meter_problems(self, place: tuple[str | int, ...], code: str | None) -> Iterator[FieldProblem]:
+        if code is not None and self.known_meters is not None and code not in self.known_meters:
+            known = ", ".join(sorted(self.known_meters)) or "none yet"
+            detail = f'there is no current meter "{code}"; define it first, or use one of: {known}'
+            yield FieldProblem(pointer_of(place), "meter_unknown", detail)
+
+    def _amount_problems(self, place: tuple[str | int, ...], fields: Mapping[str, Any]) -> Iterator[FieldProblem]:
+        """Check that amounts have the currency's digits, and that a minimum is not above its maximum."""
+        bounds: dict[str, int] = {}
+        for name in _AMOUNT_FIELDS:
+            if fields.get(name) is None or not self.is_sound(*place, name) or self.currency is None:
+                continue
+            try:
+                bounds[name] = text_to_minor(fields[name], self.currency)
+            except EngineError as error:
+                yield FieldProblem(pointer_of((*place, name)), error.code, error.detail)
+        if "min_amount" in bounds and bounds["min_amount"] > bounds.get("max_amount", bounds["min_amount"]):
+            detail = "must not be above max_amount; lower it"
+            yield FieldProblem(pointer_of((*place, "min_amount")), "bounds_crossed", detail)
+
+    def _rate_problems(self, place: tuple[str | int, ...], fields: Mapping[str, Any]) -> Iterator[FieldProblem]:
+        for name in _RATE_FIELDS:
+            if fields.get(name) is not None and self.is_sound(*place, name):
+                yield from _decimal_problems((*place, name), fields[name])
+
+    def _tier_problems(self, place: tuple[str | int, ...], tiers: list[Any]) -> Iterator[FieldProblem]:
+        """Check that tiers rise from 0 and that the last is open; each begins where the one before it ends."""
+        lower: Decimal | None = Decimal(0)
+        for position, tier in enumerate(tiers):
+            at_tier = (*place, position)
+            if not isinstance(tier, Mapping):
+                lower = None
+                continue
+            yield from self._rate_problems(at_tier, tier)
+            if self.is_sound(*at_tier, "flat_fee") and self.currency and tier["flat_fee"] is not None:
+                try:
+                    text_to_minor(tier["flat_fee"], self.currency)
+                except EngineError as error:
+                    yield FieldProblem(pointer_of((*at_tier, "flat_fee")), error.code, error.detail)
+            bound_place = (*at_tier, "up_to")
+            if not self.is_sound(*bound_place):
+                lower = None
+                continue
+            up_to, is_last = tier["up_to"], position == len(tiers) - 1
+            yield from _bound_problems(bound_place, up_to, lower, is_last=is_last)
+            lower = None if up_to is None else Decimal(up_to)
+
+    def feature_problems(self) -> Iterator[FieldProblem]:
+        """Check that limits are storable and that a metered limit says what happens beyond it."""
+        features = self.document.get("features")
+        for code, feature in features.items() if isinstance(features, Mapping) else ():
+            if not isinstance(feature, Mapping):
+                continue
+            place = ("features", code)
+            if self.is_sound(*place, "limit"):
+                yield from _limit_problems((*place, "limit"), feature["limit"])
+            meter, on_exceed = feature.get("meter"), feature.get("on_exceed")
+            if meter is not None and code == WILDCARD:
+                detail = "one meter cannot count all features not named; give each its own limit"
+                yield FieldProblem(pointer_of((*place, "meter")), "wildcard_metered", detail)
+            elif self.is_sound(*place, "meter"):
+                yield from self._meter_problems((*place, "meter"), meter)
+            if meter is not None and on_exceed is None and feature.get("limit") != UNLIMITED:
+                detail = "is required with a meter; say whether to reject, throttle or notify above the limit"
+                yield FieldProblem(pointer_of((*place, "on_exceed")), "required", detail)
+            if meter is None and on_exceed is not None:
+                detail = "belongs to a metered limit; name the meter, or remove it"
+                yield FieldProblem(pointer_of((*place, "on_exceed")), "meter_missing", detail)
+
+    def example_problems(self) -> Iterator[FieldProblem]:
+        """Check that examples use meters that the plan charges, and that their totals are money."""
+        charged = {charge.get("meter") for _, charge in self._charges()} - {None}
+        examples = self.document.get("examples")
+        for position, example in enumerate(examples) if isinstance(examples, list) else ():
+            if not isinstance(example, Mapping):
+                continue
+            place = ("examples", position)
+            for code, units in example["usage"].items() if self.is_sound(*place, "usage") else ():
+                pointer = (*place, "usage", code)
+                yield from _decimal_problems(pointer, units, maximum=UNITS_MAX)
+                if code not in charged:
+                    known = ", ".join(sorted(map(str, charged))) or "none"
+                    detail = f'no charge of this plan is on the meter "{code}"; it charges: {known}'
+                    yield FieldProblem(pointer_of(pointer), "meter_not_charged", detail)
+            if self.is_sound(*place, "total") and self.currency is not None:
+                try:
+                    text_to_minor(example["total"], self.currency)
+                except EngineError as error:
+                    yield FieldProblem(pointer_of((*place, "total")), error.code, error.detail)
+
+
+def _decimal_problems(
+    place: tuple[str | int, ...], value: str, *, maximum: Decimal | None = None
+) -> Iterator[FieldProblem]:
+    try:
+        number = parse_decimal(value, path="", minimum=Decimal(0))
+        if maximum is not None and number > maximum:
+            yield FieldProblem(pointer_of(place), "units_out_of_range", f"must not be above {decimal_text(maximum)}")
+    except EngineError as error:
+        yield FieldProblem(pointer_of(place), error.code, error.detail)
+
+
+def _bound_problems(
+    place: tuple[str | int, ...], up_to: str | None, lower: Decimal | None, *, is_last: bool
+) -> Iterator[FieldProblem]:
+    pointer = pointer_of(place)
+    if is_last:
+        if up_to is not None:
+            yield FieldProblem(pointer, "last_tier_closed", _LAST_TIER_CLOSED)
+    elif up_to is None:
+        yield FieldProblem(pointer, "tier_open", "only the last tier may be open: give its upper bound")
+    elif lower is not None and Decimal(up_to) <= lower:
+        yield FieldProblem(pointer, "tiers_fall", f"must be above {decimal_text(lower)}, where the tier begins")
+
+
+def _limit_problems(place: tuple[str | int, ...], limit: str) -> Iterator[FieldProblem]:
+    whole, _, behind_point = limit.partition(".")
+    if limit != UNLIMITED and (len(whole) > _LIMIT_WHOLE_DIGITS_MAX or len(behind_point) > _LIMIT_DECIMALS_MAX):
+        detail = (
+            f"may have {_LIMIT_WHOLE_DIGITS_MAX} digits before the point and {_LIMIT_DECIMALS_MAX} behind it; "
+            f'shorten it, or write "{UNLIMITED}"'
+        )
+        yield FieldProblem(pointer_of(place), "limit_out_of_range", detail)
