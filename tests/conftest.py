@@ -125,9 +125,9 @@ def tenant(db) -> Iterator[str]:
 
 
 @pytest.fixture
-def other_tenant(db) -> Iterator[str]:
+def other_tenant(db) -> str:
     """Name tenant beta; a test enters it with `tenancy.context.tenant_context` when it needs to."""
-    yield BETA
+    return BETA
 
 
 def _entered(schema_name: str) -> Iterator[str]:

@@ -68,7 +68,9 @@ def exists(connection: psycopg.Connection, name: str) -> bool:
 def create(connection: psycopg.Connection, name: str, *, template: str = "template1") -> None:
     """Create a database, as a copy of `template`."""
     connection.execute(
-        sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy").format(sql.Identifier(name), sql.Identifier(template))
+        sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy").format(
+            sql.Identifier(name), sql.Identifier(template)
+        )
     )
 
 
