@@ -1,0 +1,52 @@
+"""Reach plans through pricing documents and the services."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from apps.common.actors import OPERATOR
+from apps.plans import selectors, services
+from apps.plans.models import PlanVersion
+from tests.builders import metering
+
+DRAFTED = datetime(2026, 1, 1, tzinfo=UTC)
+EFFECTIVE = "2020-01-01T00:00:00Z"  # before whatever a test lets happen
+
+CALLS: dict[str, Any] = {
+    "code": "api_calls",
+    "meter": "api_calls",
+    "model": "graduated",
+    "included_units": "10000",
+    "tiers": [{"up_to": "100000", "unit_rate": "0.005"}, {"up_to": None, "unit_rate": "0.003"}],
+}
+
+
+def plan_document(
+    *, code: str = "growth", base_fee: str | None = "99.00", base_fee_timing: str = "advance", **overrides: Any
+) -> dict[str, Any]:
+    """Return the pricing document of a monthly plan in US dollars; overrides are fields of the document."""
+    document = {
+        "plan": code,
+        "name": code.capitalize(),
+        "currency": "USD",
+        "interval": {"unit": "month", "count": 1},
+        "effective_at": EFFECTIVE,
+        "base_fee": None if base_fee is None else {"amount": base_fee, "timing": base_fee_timing},
+        "charges": [CALLS],
+    }
+    return document | overrides
+
+
+def drafted_plan(*, at: datetime = DRAFTED, **overrides: Any) -> PlanVersion:
+    """Apply a pricing document; meters that it names and that do not exist count events of their own name."""
+    document = plan_document(**overrides)
+    named = {charge.get("meter") for charge in document["charges"]}
+    named |= {item.get("meter") for item in (document.get("features") or {}).values() if isinstance(item, dict)}
+    for meter_code in sorted(code for code in named - {None} if code not in selectors.meters_current()):
+        metering.meter(code=meter_code)
+    return services.plan_document_apply(document=document, actor=OPERATOR, at=at).version
+
+
+def published_plan(*, at: datetime = DRAFTED, **overrides: Any) -> PlanVersion:
+    """Apply a pricing document and publish it."""
+    draft = drafted_plan(at=at, **overrides)
+    return services.plan_version_publish(plan_code=draft.plan.code, version=draft.version, actor=OPERATOR, at=at)
