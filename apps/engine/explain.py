@@ -152,11 +152,17 @@ def _included_sentence(line: RatedLine) -> str | None:
     for step in line.steps:
         if step.kind == "included":
             billed = _units_words(line, _text_of(line.billable_quantity))
+            place = ", taken from the bottom of the tiers" if _is_at_the_bottom(step) else ""
             return (
-                f"{_units_words(line, step.to_units or '0')} are included; {readable(step.units or '0')} of them were "
-                f"used, and {billed} are billed."
+                f"{_units_words(line, step.to_units or '0')} are included{place}; {readable(step.units or '0')} of "
+                f"them were used, and {billed} are billed."
             )
     return None
+
+
+def _is_at_the_bottom(step: RatedStep) -> bool:
+    """Tell whether included units lie on a ladder of tiers, and not merely before a plain rate."""
+    return step.kind == "included" and step.from_units is not None
 
 
 def _proration_sentence(line: RatedLine) -> str | None:
@@ -168,11 +174,9 @@ def _proration_sentence(line: RatedLine) -> str | None:
 
 def _formula_of(line: RatedLine) -> list[str]:
     sentences = []
-    tier_number = 0
     for step in line.steps:
         if step.kind == "tier":
-            tier_number += 1
-            sentences.append(_tier_sentence(tier_number, line, step))
+            sentences.append(_tier_sentence(line, step))
         elif step.kind == "per_unit":
             amount = _amount_words(line, step.amount)
             sentences.append(f"{_units_words(line, step.units or '0')} x {step.rate} {line.currency} = {amount}.")
@@ -185,7 +189,7 @@ def _formula_of(line: RatedLine) -> list[str]:
     if len(sentences) > 1:
         sentences.append(f"Together {_amount_words(line, _text_of(line.amount_exact))}.")
     if not sentences:
-        sentences.append(f"No tier was entered, so the amount is {_amount_words(line, '0')}.")
+        sentences.append(f"No billable unit entered a tier, so the amount is {_amount_words(line, '0')}.")
     return sentences
 
 
@@ -195,15 +199,15 @@ def _flat_sentence(line: RatedLine, step: RatedStep) -> str:
     return f"{step.flat_fee} {line.currency} x {step.factor} of the period = {_amount_words(line, step.amount)}."
 
 
-def _tier_sentence(number: int, line: RatedLine, step: RatedStep) -> str:
+def _tier_sentence(line: RatedLine, step: RatedStep) -> str:
     bounds = f"above {step.from_units}" + (f" up to {step.to_units}" if step.to_units else "")
     fee = f" + {step.flat_fee} {line.currency} for entering" if step.flat_fee not in (None, "0") else ""
-    units = _units_words(line, step.units or "0")
-    return f"Tier {number}, {bounds}: {units} x {step.rate} {line.currency}{fee} = {_amount_words(line, step.amount)}."
+    units, amount = _units_words(line, step.units or "0"), _amount_words(line, step.amount)
+    return f"Tier {step.tier}, {bounds}: {units} x {step.rate} {line.currency}{fee} = {amount}."
 
 
 def _row(step: RatedStep) -> ExplanationRow:
-    label = step.kind.replace("_", " ").capitalize()
+    label = "Included, from the bottom" if _is_at_the_bottom(step) else step.kind.replace("_", " ").capitalize()
     if step.kind == "tier":
         label = f"Above {step.from_units}" + (f" up to {step.to_units}" if step.to_units else "")
     return ExplanationRow(

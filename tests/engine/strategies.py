@@ -53,6 +53,10 @@ factors = st.builds(
     st.integers(min_value=0, max_value=2_678_400),
 )
 
+# Coarse enough that a test can walk a price slice by slice.
+halves = st.integers(min_value=0, max_value=60).map(lambda count: Decimal(count) / 2)
+thin_factors = st.sampled_from([Fraction(1), Fraction(1, 2), Fraction(2, 3), Fraction(3, 7)])
+
 
 @st.composite
 def tier_lists(draw: st.DrawFn) -> tuple[ChargeTier, ...]:
@@ -71,6 +75,21 @@ def graduated_terms(draw: st.DrawFn) -> ChargeTerms:
         tiers=draw(tier_lists()),
         flat_at_zero=draw(st.booleans()),
         included_units=draw(st.one_of(st.just(Decimal(0)), quantities)),
+    )
+
+
+@st.composite
+def short_ladders(draw: st.DrawFn) -> ChargeTerms:
+    """Draw a graduated charge whose bounds and included units are halves, so that all of them meet often."""
+    bounds = sorted(draw(st.sets(halves.filter(bool), max_size=4)))
+    return ChargeTerms(
+        code="calls",
+        meter="calls",
+        model="graduated",
+        tiers=tuple(ChargeTier(up_to=bound, unit_rate=draw(rates), flat_fee=draw(fees)) for bound in (*bounds, None)),
+        flat_at_zero=draw(st.booleans()),
+        included_units=draw(halves),
+        prorate=draw(st.booleans()),
     )
 
 

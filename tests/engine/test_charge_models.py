@@ -12,7 +12,17 @@ from apps.engine.charge_models import ChargeTerms, RatedLine, charge_from_docume
 from apps.engine.errors import CurrencyUnknown, UnitsOutOfRange
 from apps.engine.hashing import canonical_json
 from apps.engine.money import Rounding, round_to_minor
-from tests.engine.strategies import any_terms, currency_codes, factors, graduated_terms, quantities, roundings
+from tests.engine.strategies import (
+    any_terms,
+    currency_codes,
+    factors,
+    graduated_terms,
+    halves,
+    quantities,
+    roundings,
+    short_ladders,
+    thin_factors,
+)
 
 STEPS_OF_TEN: dict[str, Any] = {
     "code": "seats",
@@ -63,11 +73,43 @@ def test_graduated_golden_table(units: str, with_flat_at_zero: int, without: int
 
 @pytest.mark.parametrize(
     ("units", "amount_minor"),
-    [("0", 0), ("9999", 0), ("10000", 0), ("10001", 1), ("110000", 50000), ("120000", 53000), ("9000000", 500000)],
+    [("0", 0), ("9999", 0), ("10000", 0), ("10001", 1), ("100000", 45000), ("120000", 51000), ("9000000", 500000)],
 )
 def test_graduated_with_included_units_and_maximum(units: str, amount_minor: int) -> None:
-    """S091: included units are taken off first, then the tiers count from zero."""
+    """S091: included units lie at the bottom of the ladder, and its bounds count them."""
     assert rated(CALLS, units).amount_minor == amount_minor
+
+
+@pytest.mark.parametrize(
+    ("units", "with_flat_at_zero", "without"),
+    [
+        ("0", 200, 0),  # the first tier's fee is due from zero units on, whatever is included
+        ("10", 200, 0),
+        ("15", 200, 0),
+        ("15.5", 500, 300),  # the first billable units lie in the second tier: half a unit at 4.00, and its fee
+        ("20", 2300, 2100),
+        ("21", 2600, 2400),
+    ],
+)
+def test_included_units_that_fill_a_tier(units: str, with_flat_at_zero: int, without: int) -> None:
+    """S091: a tier whose units are all included prices none, and its fee is not due unless zero units are enough."""
+    document = {**STEPS_OF_TEN, "included_units": "15"}
+    assert rated(document, units).amount_minor == with_flat_at_zero
+    line = rated({**document, "flat_at_zero": False}, units)
+    assert line.amount_minor == without
+    assert "1" not in {step.tier for step in line.steps}
+
+
+def test_published_example_of_a_pricing_document() -> None:
+    """99.00, 90,000 x 0.005 and 20,000 x 0.003 are 609.00, as somebody reads it from a price page."""
+    fee, calls = rated(FEE, "1"), rated(CALLS, "120000")
+    assert fee.amount_minor + calls.amount_minor == 60900
+    assert [(step.kind, step.units, step.amount) for step in calls.steps] == [
+        ("included", "10000", "0"),
+        ("tier", "90000", "450"),
+        ("tier", "20000", "60"),
+    ]
+    assert calls.billable_quantity == 110000
 
 
 @pytest.mark.parametrize(
@@ -152,24 +194,26 @@ def test_factor_is_a_part_of_a_period(factor: Fraction) -> None:
 def test_steps_are_exact_text() -> None:
     line = rated({**STEPS_OF_TEN, "included_units": "2"}, "13.5")
     assert [step.to_document() for step in line.steps] == [
-        {"kind": "included", "to_units": "2", "units": "2", "rate": "0", "amount": "0"},
+        {"kind": "included", "from_units": "0", "to_units": "2", "units": "2", "rate": "0", "amount": "0"},
         {
             "kind": "tier",
+            "tier": "1",
             "from_units": "0",
             "to_units": "10",
-            "units": "10",
+            "units": "8",
             "rate": "5",
             "flat_fee": "2",
-            "amount": "52",
+            "amount": "42",
         },
         {
             "kind": "tier",
+            "tier": "2",
             "from_units": "10",
             "to_units": "20",
-            "units": "1.5",
+            "units": "3.5",
             "rate": "4",
             "flat_fee": "1",
-            "amount": "7",
+            "amount": "15",
         },
     ]
     assert line.billable_quantity == Fraction(23, 2)
@@ -183,9 +227,9 @@ def test_line_document_is_text_only() -> None:
         "model": "graduated",
         "quantity": "120000",
         "billable_quantity": "110000",
-        "amount_exact": "530",
-        "amount_minor": "53000",
-        "amount": "530.00",
+        "amount_exact": "510",
+        "amount_minor": "51000",
+        "amount": "510.00",
         "currency": "USD",
         "rounding": "half_up",
         "factor": "1",
@@ -199,16 +243,30 @@ def test_line_document_is_text_only() -> None:
 
 def naive_graduated(terms: ChargeTerms, units: Fraction) -> Fraction:
     """Price each tier from scratch, in fractions, without looking at the code under test."""
-    billable = max(Fraction(0), units - Fraction(terms.included_units))
     amount, lower = Fraction(0), Fraction(0)
     for tier in terms.tiers:
-        upper = Fraction(tier.up_to) if tier.up_to is not None else max(billable, lower)
-        inside = max(Fraction(0), min(billable, upper) - lower)
-        amount += inside * Fraction(tier.unit_rate)
-        if billable > lower or (lower == 0 and terms.flat_at_zero):
+        upper = units if tier.up_to is None else Fraction(tier.up_to)
+        billable = max(Fraction(0), min(units, upper) - max(Fraction(terms.included_units), lower))
+        amount += billable * Fraction(tier.unit_rate)
+        if billable or (lower == 0 and terms.flat_at_zero):
             amount += Fraction(tier.flat_fee)
         lower = upper
     return amount
+
+
+def graduated_slice_by_slice(terms: ChargeTerms, quantity: Decimal, factor: Fraction) -> Fraction:
+    """Price the units one by one, in slices so thin that neither a bound nor the end of the included units cuts one."""
+    included = Fraction(terms.included_units) * (factor if terms.prorate else 1)
+    width = Fraction(1, 2 * factor.denominator)
+    amount, entered = Fraction(0), {0} if terms.flat_at_zero else set()
+    for number in range(1, int(Fraction(quantity) / width) + 1):
+        end = number * width
+        if end <= included:
+            continue
+        position = next(at for at, tier in enumerate(terms.tiers) if tier.up_to is None or end <= Fraction(tier.up_to))
+        amount += width * Fraction(terms.tiers[position].unit_rate)
+        entered.add(position)
+    return amount + sum(Fraction(terms.tiers[position].flat_fee) for position in entered)
 
 
 @given(terms=graduated_terms(), quantity=quantities, currency=currency_codes, rounding=roundings)
@@ -219,6 +277,13 @@ def test_graduated_agrees_with_a_naive_second_implementation(
     expected = naive_graduated(terms, Fraction(quantity))
     assert line.amount_exact == expected
     assert line.amount_minor == round_to_minor(expected, currency=currency, rounding=rounding)
+
+
+@given(terms=short_ladders(), quantity=halves, factor=thin_factors)
+def test_graduated_agrees_with_pricing_slice_by_slice(terms: ChargeTerms, quantity: Decimal, factor: Fraction) -> None:
+    """S091: whatever part of the ladder the included units cover, each later unit costs the rate of where it lies."""
+    line = rate_charge(terms=terms, quantity=quantity, currency="USD", rounding=Rounding.HALF_UP, factor=factor)
+    assert line.amount_exact == graduated_slice_by_slice(terms, quantity, factor)
 
 
 @given(terms=any_terms(), first=quantities, second=quantities, rounding=roundings)
@@ -241,13 +306,18 @@ def test_steps_sum_to_the_exact_amount(
 
 
 @given(terms=graduated_terms(), bound=st.integers(0, 5))
-def test_without_flat_fees_the_price_is_continuous_at_every_bound(terms: ChargeTerms, bound: int) -> None:
-    """No cliff: one more unit at a bound costs no more than the dearest rate."""
+def test_price_rises_at_a_bound_by_the_next_fee_and_rate_only(terms: ChargeTerms, bound: int) -> None:
+    """No cliff: a little more at a bound costs that much of the next rate and the next fee, or nothing if included."""
     if bound >= len(terms.tiers) - 1:
         return
-    edge = terms.tiers[bound].up_to + terms.included_units
-    step = Decimal("0.0001")
-    at_edge, after = (naive_graduated(terms, Fraction(units)) for units in (edge, edge + step))
+    edge, step = terms.tiers[bound].up_to, Decimal("0.0001")
+    at_edge, after = (
+        rate_charge(terms=terms, quantity=units, currency="USD", rounding=Rounding.HALF_UP).amount_exact
+        for units in (edge, edge + step)
+    )
+    if edge < terms.included_units:
+        assert after == at_edge
+        return
     fee = terms.tiers[bound + 1].flat_fee
     assert after - at_edge == Fraction(fee) + Fraction(step) * Fraction(terms.tiers[bound + 1].unit_rate)
 

@@ -35,20 +35,27 @@ def test_graduated_line_in_words() -> None:
     decision = json.loads(json.dumps(dict(build_invoice_draft(facts=month()).lines[1].decision)))
     explanation = explained(decision, "120000")
     assert explanation.quantity == 'Meter "api_calls" (version 2) came to 120000 calls from 812 events.'
-    assert explanation.included == "10000 calls are included; 10000 of them were used, and 110000 calls are billed."
-    assert explanation.formula == (
-        "Tier 1, above 0 up to 100000: 100000 calls x 0.005 EUR = 500 EUR.",
-        "Tier 2, above 100000: 10000 calls x 0.003 EUR = 30 EUR.",
-        "Together 530 EUR.",
+    assert explanation.included == (
+        "10000 calls are included, taken from the bottom of the tiers; "
+        "10000 of them were used, and 110000 calls are billed."
     )
-    assert explanation.rounding == "The exact amount needs no rounding: 530.00 EUR."
-    assert explanation.tax == "19 percent tax (DE, category saas) on 530.00 EUR: 100.70 EUR."
+    assert explanation.formula == (
+        "Tier 1, above 0 up to 100000: 90000 calls x 0.005 EUR = 450 EUR.",
+        "Tier 2, above 100000: 20000 calls x 0.003 EUR = 60 EUR.",
+        "Together 510 EUR.",
+    )
+    assert explanation.rounding == "The exact amount needs no rounding: 510.00 EUR."
+    assert explanation.tax == "19 percent tax (DE, category saas) on 510.00 EUR: 96.90 EUR."
     assert explanation.plan == 'Priced by plan "growth", version 3.'
     assert explanation.period == (
         "For the time from 2026-01-01T00:00:00Z up to, and not including, 2026-02-01T00:00:00Z."
     )
-    assert (explanation.proration, explanation.amount, explanation.is_equal) == (None, "530.00", True)
-    assert [row.label for row in explanation.rows] == ["Included", "Above 0 up to 100000", "Above 100000"]
+    assert (explanation.proration, explanation.amount, explanation.is_equal) == (None, "510.00", True)
+    assert [row.label for row in explanation.rows] == [
+        "Included, from the bottom",
+        "Above 0 up to 100000",
+        "Above 100000",
+    ]
     assert explanation.check == "Reading the events and rating them again gives the stored answer, hash for hash."
 
 
@@ -80,7 +87,19 @@ def test_limits_in_words(limits: dict[str, str], sentence: str) -> None:
 
 def test_no_tier_entered_in_words() -> None:
     explanation = explained(decision_of(charge({**CALLS, "flat_at_zero": False}, "0")))
-    assert explanation.formula == ("No tier was entered, so the amount is 0 EUR.",)
+    assert explanation.formula == ("No billable unit entered a tier, so the amount is 0 EUR.",)
+
+
+def test_tiers_keep_their_numbers_above_included_units_in_words() -> None:
+    """S144: a tier that included units fill is not listed, and the next one is still the second."""
+    explanation = explained(decision_of(charge({**CALLS, "included_units": "100000", "flat_at_zero": False}, "100010")))
+    assert explanation.formula == ("Tier 2, above 100000: 10 calls x 0.003 EUR = 0.03 EUR.",)
+
+
+def test_included_units_before_a_plain_rate_in_words() -> None:
+    explanation = explained(decision_of(charge({**EGRESS, "included_units": "90"}, "100")))
+    assert explanation.included == "90 units are included; 90 of them were used, and 10 units are billed."
+    assert explanation.rows[0].label == "Included"
 
 
 def test_flat_fee_of_a_tier_in_words() -> None:

@@ -8,26 +8,24 @@ Rules: the amount does not depend on units. It is multiplied by the served part 
 from collections.abc import Iterator
 from fractions import Fraction
 
+from apps.engine.charge_models.billable import BillableUnits
 from apps.engine.charge_models.steps import RatedStep, text_of
 from apps.engine.charge_models.terms import ChargeTerms
 from apps.engine.exact import Ratio, decimal_text, fraction_text
 
 
-def price(terms: ChargeTerms, units: Ratio, factor: Fraction) -> Ratio:
+def price(terms: ChargeTerms, billable: BillableUnits, factor: Fraction) -> Ratio:
     """Return the exact amount in major units."""
     assert terms.amount is not None  # noqa: S101  # the reader of terms requires it; this line is for the type checker
-    numerator, denominator = terms.amount.as_integer_ratio()
-    if not terms.prorate:
-        return numerator, denominator
-    return numerator * factor.numerator, denominator * factor.denominator
+    return terms.prorated(terms.amount, factor)
 
 
-def steps(terms: ChargeTerms, units: Ratio, factor: Fraction) -> Iterator[RatedStep]:
+def steps(terms: ChargeTerms, billable: BillableUnits, factor: Fraction) -> Iterator[RatedStep]:
     """Yield the single step of a fixed amount."""
     assert terms.amount is not None  # noqa: S101
     yield RatedStep(
         kind="flat",
         flat_fee=decimal_text(terms.amount),
         factor=fraction_text(factor) if terms.prorate else None,
-        amount=text_of(price(terms, units, factor)),
+        amount=text_of(price(terms, billable, factor)),
     )

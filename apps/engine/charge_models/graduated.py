@@ -1,59 +1,66 @@
 """
-Graduated: each tier prices its own slice of the units.
+Graduated: each tier prices the billable units that lie in it.
 
-Rules: a tier holds the units above its lower bound, up to and including its upper bound; decimals count as they are.
-A tier's flat fee is due once the tier is entered, that is when units lie above its lower bound. The first tier is
-entered at zero units too, unless the terms say `flat_at_zero: false`. One walk over the tiers, in whole numbers.
+Rules: bounds count all units of the period, included ones too. A tier holds the units above its lower bound, up to and
+including its upper bound; decimals count as they are. Included units lie at the bottom of the ladder and cost nothing,
+so a tier below their end prices nothing, and the tier in which they end prices its rest. A tier's flat fee is due once
+a billable unit lies in it. The first tier's is due from zero units on, whatever is included, unless the terms say
+`flat_at_zero: false`. One walk over the tiers, in whole numbers.
 """
 
 from collections.abc import Iterator
 from fractions import Fraction
 
+from apps.engine.charge_models.billable import BillableUnits
 from apps.engine.charge_models.scaled_tiers import ScaledTiers
 from apps.engine.charge_models.steps import RatedStep, text_of
 from apps.engine.charge_models.terms import ChargeTerms
 from apps.engine.exact import Ratio, decimal_text
 
 
-def price(terms: ChargeTerms, units: Ratio, factor: Fraction) -> Ratio:
+def price(terms: ChargeTerms, billable: BillableUnits, factor: Fraction) -> Ratio:
     """Return the exact amount in major units."""
     tiers = terms.scaled_tiers
-    scale = units[1] * tiers.bound_denominator
+    scale = billable.denominator * tiers.bound_denominator
     amount = 0
-    for _, _, slice_amount in _slices(tiers, units, flat_at_zero=terms.flat_at_zero):
+    for _, _, slice_amount in _slices(tiers, billable, flat_at_zero=terms.flat_at_zero):
         amount += slice_amount
     return amount, scale * tiers.price_denominator
 
 
-def steps(terms: ChargeTerms, units: Ratio, factor: Fraction) -> Iterator[RatedStep]:
-    """Yield a step for each tier that was entered."""
+def steps(terms: ChargeTerms, billable: BillableUnits, factor: Fraction) -> Iterator[RatedStep]:
+    """Yield a step for each tier that was entered: its own bounds, and the billable units in it."""
     tiers = terms.scaled_tiers
-    scale = units[1] * tiers.bound_denominator
-    for position, (lower, upper, amount) in enumerate(_slices(tiers, units, flat_at_zero=terms.flat_at_zero)):
+    scale = billable.denominator * tiers.bound_denominator
+    for position, units, amount in _slices(tiers, billable, flat_at_zero=terms.flat_at_zero):
         tier = terms.tiers[position]
+        lower = terms.tiers[position - 1].up_to if position else None
         yield RatedStep(
             kind="tier",
-            from_units=text_of((lower, scale)),
+            tier=str(position + 1),
+            from_units="0" if lower is None else decimal_text(lower),
             to_units=None if tier.up_to is None else decimal_text(tier.up_to),
-            units=text_of((upper - lower, scale)),
+            units=text_of((units, scale)),
             rate=decimal_text(tier.unit_rate),
             flat_fee=decimal_text(tier.flat_fee),
             amount=text_of((amount, scale * tiers.price_denominator)),
         )
 
 
-def _slices(tiers: ScaledTiers, units: Ratio, *, flat_at_zero: bool) -> Iterator[tuple[int, int, int]]:
+def _slices(tiers: ScaledTiers, billable: BillableUnits, *, flat_at_zero: bool) -> Iterator[tuple[int, int, int]]:
     """
-    Yield lower bound, upper end and amount of each entered tier.
+    Yield position, billable units and amount of each entered tier.
 
-    Units are over `units denominator x bound denominator`, amounts over that times the price denominator.
+    Units are over `billable denominator x bound denominator`, amounts over that times the price denominator.
     """
-    total, unit_scale = units[0] * tiers.bound_denominator, units[1]
-    fee_scale = unit_scale * tiers.bound_denominator
+    start, end = billable.start * tiers.bound_denominator, billable.end * tiers.bound_denominator
+    fee_scale = billable.denominator * tiers.bound_denominator
     lower = 0
-    for bound, rate, flat_fee in tiers.bands:
-        if total <= lower and (lower > 0 or not flat_at_zero):
+    for position, (bound, rate, flat_fee) in enumerate(tiers.bands):
+        upper = end if bound is None else bound * billable.denominator
+        units = max(0, min(end, upper) - max(start, lower))
+        if units or (position == 0 and flat_at_zero):
+            yield position, units, units * rate + flat_fee * fee_scale
+        if end <= upper:
             return
-        upper = total if bound is None else min(total, bound * unit_scale)
-        yield lower, upper, (upper - lower) * rate + flat_fee * fee_scale
-        lower = upper if bound is None else bound * unit_scale
+        lower = upper

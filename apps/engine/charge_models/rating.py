@@ -12,6 +12,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any, Final
 
+from apps.engine.charge_models.billable import BillableUnits, billable_units
 from apps.engine.charge_models.registry import CHARGE_MODELS
 from apps.engine.charge_models.steps import RatedStep, text_of
 from apps.engine.charge_models.terms import ChargeTerms, charge_to_document
@@ -58,13 +59,13 @@ class RatedLine:
 
     @property
     def billable_quantity(self) -> Fraction:
-        """The units above the included ones; exact, and not always a finite decimal when those were prorated."""
-        return Fraction(*_billable_units(self.terms, self.quantity, self.factor))
+        """Units minus included units, never below zero; exact, so not always a finite decimal after proration."""
+        return Fraction(*self._billable.units)
 
     @property
     def steps(self) -> tuple[RatedStep, ...]:
         """How the exact amount came about; the amounts of the steps sum to it."""
-        return tuple(_steps(self.terms, self.quantity, self.factor))
+        return tuple(_steps(self.terms, self.quantity, self._billable, self.factor))
 
     @property
     def input_hash(self) -> str:
@@ -98,9 +99,13 @@ class RatedLine:
             "output_hash": self.output_hash,
         }
 
+    @property
+    def _billable(self) -> BillableUnits:
+        return billable_units(self.terms, self.quantity, self.factor)
+
     def _answer(self) -> dict[str, Any]:
         return {
-            "billable_quantity": text_of(_billable_units(self.terms, self.quantity, self.factor)),
+            "billable_quantity": text_of(self._billable.units),
             "amount_exact": text_of(self.amount_exact_ratio),
             "amount_minor": str(self.amount_minor),
             "currency": self.currency,
@@ -126,8 +131,7 @@ def rate_charge(
         )
     if factor is not WHOLE and not 0 <= factor <= 1:
         raise UnitsOutOfRange(f"{factor} is not a part of a period; it lies from 0 to 1", path="factor")
-    units = _billable_units(terms, quantity, factor)
-    priced = CHARGE_MODELS[terms.model].price(terms, units, factor)
+    priced = CHARGE_MODELS[terms.model].price(terms, billable_units(terms, quantity, factor), factor)
     limits = tuple(_limits(terms, priced, factor))
     amount = limits[-1][1] if limits else priced
     return RatedLine(
@@ -141,39 +145,35 @@ def rate_charge(
     )
 
 
-def _billable_units(terms: ChargeTerms, quantity: Decimal, factor: Fraction) -> Ratio:
-    units = quantity.as_integer_ratio()
-    if not terms.included_units:
-        return units
-    included = _prorated(terms.included_units, terms, factor)
-    return max(0, units[0] * included[1] - included[0] * units[1]), units[1] * included[1]
-
-
 def _limits(terms: ChargeTerms, priced: Ratio, factor: Fraction) -> Iterator[tuple[str, Ratio]]:
     """Yield each limit that changed the amount, with the amount it left."""
     amount = priced
     if terms.max_amount is not None:
-        maximum = _prorated(terms.max_amount, terms, factor)
+        maximum = terms.prorated(terms.max_amount, factor)
         if _is_above(amount, maximum):
             amount = maximum
             yield "maximum", amount
     if terms.min_amount is not None:
-        minimum = _prorated(terms.min_amount, terms, factor)
+        minimum = terms.prorated(terms.min_amount, factor)
         if _is_above(minimum, amount):
             yield "minimum", minimum
 
 
-def _steps(terms: ChargeTerms, quantity: Decimal, factor: Fraction) -> Iterator[RatedStep]:
-    units = _billable_units(terms, quantity, factor)
+def _steps(terms: ChargeTerms, quantity: Decimal, billable: BillableUnits, factor: Fraction) -> Iterator[RatedStep]:
     if terms.included_units:
-        included = _prorated(terms.included_units, terms, factor)
-        used = Fraction(*quantity.as_integer_ratio()) - Fraction(*units)
+        used = Fraction(quantity) - Fraction(*billable.units)
         yield RatedStep(
-            kind="included", to_units=text_of(included), units=text_of(used.as_integer_ratio()), rate="0", amount="0"
+            kind="included",
+            # Where they lie is said only where it matters: tiers count them, a plain rate does not.
+            from_units="0" if terms.tiers else None,
+            to_units=text_of((billable.start, billable.denominator)),
+            units=text_of(used.as_integer_ratio()),
+            rate="0",
+            amount="0",
         )
     model = CHARGE_MODELS[terms.model]
-    yield from model.steps(terms, units, factor)
-    before = model.price(terms, units, factor)
+    yield from model.steps(terms, billable, factor)
+    before = model.price(terms, billable, factor)
     for kind, after in _limits(terms, before, factor):
         difference = Fraction(*after) - Fraction(*before)
         yield RatedStep(
@@ -182,13 +182,6 @@ def _steps(terms: ChargeTerms, quantity: Decimal, factor: Fraction) -> Iterator[
             amount=text_of(difference.as_integer_ratio()),
         )
         before = after
-
-
-def _prorated(value: Decimal, terms: ChargeTerms, factor: Fraction) -> Ratio:
-    numerator, denominator = value.as_integer_ratio()
-    if not terms.prorate or factor == WHOLE:
-        return numerator, denominator
-    return numerator * factor.numerator, denominator * factor.denominator
 
 
 def _is_above(left: Ratio, right: Ratio) -> bool:

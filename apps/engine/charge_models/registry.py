@@ -11,6 +11,7 @@ from fractions import Fraction
 from typing import Final
 
 from apps.engine.charge_models import flat, graduated, per_unit
+from apps.engine.charge_models.billable import BillableUnits
 from apps.engine.charge_models.steps import RatedStep
 from apps.engine.charge_models.terms import ChargeTerms
 from apps.engine.exact import Ratio
@@ -20,8 +21,8 @@ from apps.engine.exact import Ratio
 class ChargeModel:
     """The two functions of a charge model."""
 
-    price: Callable[[ChargeTerms, Ratio, Fraction], Ratio]
-    steps: Callable[[ChargeTerms, Ratio, Fraction], Iterator[RatedStep]]
+    price: Callable[[ChargeTerms, BillableUnits, Fraction], Ratio]
+    steps: Callable[[ChargeTerms, BillableUnits, Fraction], Iterator[RatedStep]]
 
 
 CHARGE_MODELS: Final[Mapping[str, ChargeModel]] = {

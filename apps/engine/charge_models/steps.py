@@ -18,6 +18,7 @@ class RatedStep:
 
     kind: StepKind
     amount: str
+    tier: str | None = None
     from_units: str | None = None
     to_units: str | None = None
     units: str | None = None

@@ -9,13 +9,14 @@ each other, rise, and the last one is open; a bound belongs to the tier below it
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any, Final
 
 from apps.engine import currencies, documents
 from apps.engine.charge_models.scaled_tiers import ChargeTier, ScaledTiers, scale_tiers
 from apps.engine.documents import at_key
 from apps.engine.errors import InvalidDecimal, InvalidMoney, InvalidTerms
-from apps.engine.exact import decimal_text
+from apps.engine.exact import Ratio, decimal_text
 from apps.engine.money import minor_to_text, parse_decimal, text_to_minor
 
 TIERS_MAX: Final = 1000
@@ -87,6 +88,13 @@ class ChargeTerms:
     def is_metered(self) -> bool:
         """Whether the amount follows measured units."""
         return MODEL_PARAMETERS[self.model].is_metered
+
+    def prorated(self, value: Decimal, factor: Fraction) -> Ratio:
+        """Return a value of these terms for the served part of the period: times the factor if they say `prorate`."""
+        numerator, denominator = value.as_integer_ratio()
+        if not self.prorate or factor == 1:
+            return numerator, denominator
+        return numerator * factor.numerator, denominator * factor.denominator
 
 
 def charge_from_document(
