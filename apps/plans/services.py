@@ -207,11 +207,10 @@ def _draft_record(
 
 def _meters_moved(draft: PlanVersion, meters: Mapping[str, Meter]) -> tuple[str, ...]:
     """Return a line for each meter of a draft that has a newer version than the one the draft is bound to."""
-    bound = {row.meter for row in (*selectors.charges_of(draft), *draft.features.select_related("meter"))} - {None}
-    moved = (meter for meter in bound if meter is not None and meters.get(meter.code) != meter)
-    return tuple(
-        sorted(f"~ meter {meter.code}: version {meter.version} -> {_version(meters, meter)}" for meter in moved)
-    )
+    charged = {charge.meter for charge in selectors.charges_of(draft)}
+    limited = {feature.meter for feature in draft.features.select_related("meter")}
+    moved = (meter for meter in charged | limited if meter is not None and meters.get(meter.code) != meter)
+    return tuple(sorted(f"~ meter {m.code}: version {m.version} -> {_version(meters, m)}" for m in moved))
 
 
 def _version(meters: Mapping[str, Meter], meter: Meter) -> str:

@@ -34,7 +34,7 @@ def customer(*, at: datetime = JOINED, **overrides) -> Customer:
     return services.customer_create(data=customer_input(**overrides), actor=OPERATOR, at=at)
 
 
-def test_clock(*, now_at: datetime = JOINED, name: str = "January") -> TestClock:
+def test_clock(*, now_at: datetime = JOINED, name: str = "January") -> TestClock:  # noqa: PT028  # not a test
     """Make a test clock."""
     return services.test_clock_create(name=name, now_at=now_at, actor=OPERATOR, at=now_at)
 

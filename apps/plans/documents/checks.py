@@ -43,11 +43,16 @@ def document_problems(
 ) -> list[FieldProblem]:
     """Return what is wrong between the fields of a document in which `found` is wrong already."""
     reader = _Reader(document=document, found=tuple(found), known_meters=known_meters)
+    in_charges = list(reader.charge_problems())
+    # A charge on the wrong meter is one mistake; that examples name the right one is not another.
+    are_meters_sound = not is_touched(pointer="/charges", problems=reader.found) and all(
+        problem.code != "meter_unknown" for problem in in_charges
+    )
     return [
         *reader.header_problems(),
-        *reader.charge_problems(),
+        *in_charges,
         *reader.feature_problems(),
-        *reader.example_problems(),
+        *reader.example_problems(are_meters_sound=are_meters_sound),
     ]
 
 
@@ -186,7 +191,7 @@ class _Reader:
                 detail = "belongs to a metered limit; name the meter, or remove it"
                 yield FieldProblem(pointer_of((*place, "on_exceed")), "meter_missing", detail)
 
-    def example_problems(self) -> Iterator[FieldProblem]:
+    def example_problems(self, *, are_meters_sound: bool) -> Iterator[FieldProblem]:
         """Check that examples use meters that the plan charges, and that their totals are money."""
         charged = {charge.get("meter") for _, charge in self._charges()} - {None}
         examples = self.document.get("examples")
@@ -197,7 +202,7 @@ class _Reader:
             for code, units in example["usage"].items() if self.is_sound(*place, "usage") else ():
                 pointer = (*place, "usage", code)
                 yield from _decimal_problems(pointer, units, maximum=UNITS_MAX)
-                if code not in charged:
+                if are_meters_sound and code not in charged:
                     known = ", ".join(sorted(map(str, charged))) or "none"
                     detail = f'no charge of this plan is on the meter "{code}"; it charges: {known}'
                     yield FieldProblem(pointer_of(pointer), "meter_not_charged", detail)

@@ -120,8 +120,9 @@ def _ensure_plain(text: str) -> None:
         line = event.start_mark.line + 1 if event.start_mark else 1
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
             raise _unreadable(f'line {line}: anchors and aliases are not read; write it out, and quote "*" and "&"')
-        if getattr(event, "tag", None):
-            raise _unreadable(f"line {line}: the tag {getattr(event, 'tag', '')} is not read; remove it")
+        tag = getattr(event, "tag", None)
+        if tag:
+            raise _unreadable(f"line {line}: the tag {tag} is not read; remove it")
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
         elif isinstance(event, yaml.CollectionEndEvent):

@@ -1,0 +1,76 @@
+"""Plans and their versions in the back office."""
+
+from unfold.decorators import display
+
+from apps.common.admin import RecordAdmin, number_column, status_column
+from apps.plans.models import Charge, Feature, Plan, PlanVersion
+
+
+class PlanAdmin(RecordAdmin):
+    """An offer."""
+
+    purpose = "What you sell. The terms are in the plan's versions; a published version never changes."
+    list_display = ("code", "name")
+    search_fields = ("code", "name")
+    fact_fields = ("code", "name")
+
+
+class PlanVersionAdmin(RecordAdmin):
+    """Terms."""
+
+    purpose = "The terms of each plan, version by version. Subscriptions stay on the version they began with."
+    list_display = ("plan", "version", "status_badge", "currency", "interval", "effective_at", "published_at")
+    list_filter = ("status", "currency")
+    search_fields = ("plan__code", "plan__name")
+    list_select_related = ("plan",)
+    ordering = ("-id",)
+    fact_fields = (
+        "plan",
+        "version",
+        "status_badge",
+        "currency",
+        "interval",
+        "rounding",
+        "effective_at",
+        "published_at",
+        "retired_at",
+        "document_hash",
+        "document",
+    )
+
+    status_badge = status_column({"DRAFT": "warning", "PUBLISHED": "success", "RETIRED": "neutral"})
+
+    @display(description="Billed every")
+    def interval(self, version: PlanVersion) -> str:
+        """Return the billing interval in words."""
+        count = version.interval_count
+        return f"{version.interval_unit}" if count == 1 else f"{count} {version.interval_unit}s"
+
+
+class ChargeAdmin(RecordAdmin):
+    """One price."""
+
+    purpose = "How one meter, or a fixed fee, is priced in a version."
+    list_display = ("plan_version", "position", "code", "model", "meter", "timing")
+    list_filter = ("model", "timing")
+    search_fields = ("code", "plan_version__plan__code")
+    list_select_related = ("plan_version__plan", "meter")
+    ordering = ("-plan_version_id", "position")
+    fact_fields = ("plan_version", "position", "code", "model", "meter", "timing", "terms")
+
+
+class FeatureAdmin(RecordAdmin):
+    """One grant."""
+
+    purpose = "What a version grants. A limit is a number or is said to be unlimited; silence is neither."
+    list_display = ("plan_version", "code", "is_granted", "limit_money", "is_unlimited", "meter", "on_exceed")
+    list_filter = ("is_granted", "is_unlimited")
+    search_fields = ("code", "plan_version__plan__code")
+    list_select_related = ("plan_version__plan", "meter")
+    ordering = ("-plan_version_id", "code")
+    fact_fields = ("plan_version", "code", "is_granted", "limit_money", "is_unlimited", "meter", "on_exceed")
+
+    limit_money = number_column("limit_units", "Limit")
+
+
+RECORDS = ((Plan, PlanAdmin), (PlanVersion, PlanVersionAdmin), (Charge, ChargeAdmin), (Feature, FeatureAdmin))
