@@ -44,7 +44,7 @@ def access_path() -> Path:
 def access_read() -> list[TenantAccess]:
     """Return what was kept, or nothing before the demo was made."""
     path = access_path()
-    return [TenantAccess(**entry) for entry in json.loads(path.read_text())] if path.exists() else []
+    return [TenantAccess(**entry) for entry in json.loads(path.read_text(), parse_float=str)] if path.exists() else []
 
 
 def access_ensure(*, tenants: list[Tenant], at: datetime, say: Callable[[str], None]) -> None:

@@ -63,7 +63,7 @@ class Gateway(Protocol):
     """Whoever can take money."""
 
     def charge(self, request: ChargeRequest, *, at: datetime) -> ChargeOutcome:
-        """Take the amount; the same key and request return the first answer again. A timeout is UNKNOWN, never raised."""
+        """Take the amount; the same key and request get the first answer again. A timeout is UNKNOWN, not raised."""
         ...
 
     def look_up(self, idempotency_key: str, *, at: datetime) -> ChargeOutcome:
