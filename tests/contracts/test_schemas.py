@@ -7,8 +7,6 @@ from django.db import DatabaseError, connection, transaction
 from apps.common.db import fetch_all
 from tests.contracts.test_models import our_models
 
-pytestmark = pytest.mark.django_db
-
 # Documents and journals: what may change in them after they count, if anything, is the trigger's business.
 GUARDED = {
     "audit.auditentry": "audit_sealed_once",
@@ -110,6 +108,7 @@ def test_rows_that_are_kept_have_a_trigger_that_keeps_them(label: str) -> None:
     assert [trigger.name for trigger in model._meta.triggers if trigger.name.endswith("_kept")]
 
 
+@pytest.mark.django_db
 def test_money_tables_do_not_exist_in_the_shared_schema() -> None:
     """S012: the shared schema holds tenants, hosts and operators only, so a lost context meets an error, not rows."""
     tables = tables_in("public")
@@ -117,6 +116,7 @@ def test_money_tables_do_not_exist_in_the_shared_schema() -> None:
     assert not tables & {model._meta.db_table for model in tenant_models()}
 
 
+@pytest.mark.django_db
 @pytest.mark.parametrize("schema_name", ["t_alpha", "t_beta"])
 def test_every_tenant_has_every_table_and_every_trigger(schema_name: str) -> None:
     """What the models declare is what each tenant's schema holds, not only the first one's."""
@@ -142,6 +142,7 @@ def test_guarded_tables_cannot_be_emptied(label: str, tenant: str) -> None:
     assert refusal.value.__cause__.diag.constraint_name
 
 
+@pytest.mark.django_db
 def test_no_trigger_is_deferred() -> None:
     """A deferred trigger runs at commit, when the search path may already be another tenant's (ADR 0015)."""
     deferred = fetch_all("SELECT tgname FROM pg_trigger WHERE tgdeferrable AND NOT tgisinternal")
