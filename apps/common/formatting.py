@@ -5,9 +5,11 @@ Patterns come from CLDR through Babel. The number of digits behind the point is 
 engine: CLDR drops the digits that are rarely used in cash, and an invoice must not.
 """
 
+import json
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from functools import lru_cache
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from babel import Locale, UnknownLocaleError
@@ -90,6 +92,11 @@ def age_text(since: datetime, at: datetime) -> str:
         if count >= 1:
             return f"{count} {unit}{'' if count == 1 else 's'}"
     return "under a minute"
+
+
+def json_text(value: Any) -> str:
+    """Return a stored JSON value for reading: indented, keys in order, letters unescaped."""
+    return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, default=str)
 
 
 @lru_cache(maxsize=1024)

@@ -1,0 +1,66 @@
+"""What a button is: one sentence of effect, one permission, one call inward."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django import forms
+from django.db.models import Model
+
+from apps.common.actors import Actor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Press:
+    """A confirmed press: on which row, with which form, by whom, when."""
+
+    record: Any
+    data: dict[str, Any]
+    actor: Actor
+    wall_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What a press did: a sentence, the row to show next, and a secret that is shown this once."""
+
+    message: str
+    record: Model | None = None
+    secret: str = ""
+
+
+def _always(record: Any) -> bool:
+    return True
+
+
+def _nothing(record: Any) -> str:
+    return ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Button:
+    """Something staff may do with a row, or on a list."""
+
+    name: str
+    title: str
+    # What will happen, said before it does.
+    effect: str
+    permission: str
+    model: type[Model]
+    run: Callable[[Press], Outcome]
+    is_on_list: bool = False
+    is_offered: Callable[[Any], bool] = _always
+    form_class: type[forms.Form] = forms.Form
+    # The amount at stake, for the confirmation.
+    amount: Callable[[Any], str] = _nothing
+    is_grave: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """A button as a page shows it."""
+
+    title: str
+    url: str
+    is_grave: bool

@@ -1,0 +1,244 @@
+"""Pages that are not the list of one noun: pressing a button, explaining a line, the trial balance, the trail."""
+
+import csv
+from collections.abc import Callable
+from datetime import UTC, datetime, time
+from io import StringIO
+from typing import Any
+from uuid import UUID
+
+from django.contrib import messages
+from django.contrib.admin import AdminSite
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django_fsm import ConcurrentTransition
+
+from apps.audit import selectors as audit_selectors
+from apps.audit.models import AuditEntry
+from apps.backoffice import buttons
+from apps.common import clock, formatting
+from apps.common.admin import record_url
+from apps.common.errors import DomainError
+from apps.engine.errors import EngineError
+from apps.identity import actors as identity_actors
+from apps.invoices import selectors as invoice_selectors
+from apps.invoices.documents import pdf
+from apps.invoices.models import InvoiceLine
+from apps.ledger import selectors as ledger_selectors
+from apps.workflows import explanations
+
+TRAIL_SHOWN = 50
+# A download holds what was billed, not a sample; beyond this the API's pages are the way.
+EVENTS_MAX = 100_000
+
+
+def press(request: HttpRequest, name: str, pk: UUID | None = None) -> HttpResponse:
+    """Ask for confirmation of a button, then make its one call and say what came of it."""
+    button = buttons.BUTTONS.get(name)
+    if button is None or button.is_on_list != (pk is None):
+        raise Http404(f"There is no button '{name}'.")
+    if not request.user.has_perm(button.permission):
+        raise PermissionDenied
+    record = None
+    if pk is not None:
+        record = button.model._default_manager.filter(pk=pk).first()
+        if record is None:
+            raise Http404("There is no such row.")
+        if not button.is_offered(record):
+            messages.warning(request, f"'{button.title}' does not apply to this any more; somebody was faster.")
+            return redirect(record_url(record))
+    form = button.form_class(request.POST if request.method == "POST" else None)
+    if request.method == "POST" and form.is_valid():
+        outcome = _run(request, button, record, form.cleaned_data)
+        if outcome is not None:
+            return _after(request, button, outcome)
+    context = {
+        "title": button.title,
+        "button": button,
+        "record": record,
+        "amount": button.amount(record) if record is not None else "",
+        "form": form,
+        "back_url": record_url(record) if record is not None else _list_url(button),
+    }
+    return _page(request, "backoffice/confirm.html", context)
+
+
+def _run(request: HttpRequest, button: buttons.Button, record: Any, data: dict[str, Any]) -> buttons.Outcome | None:
+    actor = identity_actors.actor_of_user(request.user)
+    press_made = buttons.Press(record=record, data=data, actor=actor, wall_at=clock.now())
+    try:
+        return button.run(press_made)
+    except ConcurrentTransition:
+        messages.error(request, "Somebody changed this at the same moment. Look at it again before you press.")
+    except EngineError as error:
+        messages.error(request, str(error))
+    except DomainError as error:
+        messages.error(request, error.detail)
+        for problem in error.problems:
+            if problem.detail != error.detail:
+                messages.error(request, f"{problem.pointer}: {problem.detail}" if problem.pointer else problem.detail)
+    return None
+
+
+def _after(request: HttpRequest, button: buttons.Button, outcome: buttons.Outcome) -> HttpResponse:
+    goes_to = record_url(outcome.record) if outcome.record is not None else _list_url(button)
+    if outcome.secret:
+        response = _page(
+            request,
+            "backoffice/secret.html",
+            {"title": outcome.message, "secret": outcome.secret, "back_url": goes_to},
+        )
+        response["Cache-Control"] = "no-store"
+        return response
+    messages.success(request, outcome.message)
+    return redirect(goes_to)
+
+
+def invoice_pdf(request: HttpRequest, reference: str) -> HttpResponse:
+    """Return an invoice's PDF."""
+    _require(request, "records.view")
+    invoice = _found(lambda: invoice_selectors.invoice_by_reference(reference))
+    response = HttpResponse(pdf.invoice_pdf(invoice_id=invoice.id), content_type="application/pdf")
+    response["Content-Disposition"] = f'inline; filename="{invoice.number or "draft"}.pdf"'
+    return response
+
+
+def line_explain(request: HttpRequest, reference: str) -> HttpResponse:
+    """Explain a line from the decision stored with it, checked against the events it had seen."""
+    _require(request, "records.view")
+    line = _line(reference)
+    explained = explanations.line_explain(line=line)
+    context = {
+        "title": f"Why line {line.position} of {line.invoice} is what it is",
+        "line": line,
+        "invoice": line.invoice,
+        "amount": formatting.money_text(line.net_minor, line.invoice.currency),
+        "explained": explained,
+        "explanation": explained.explanation,
+        "evidence": formatting.json_text((line.decision.get("tax") or {}).get("evidence", {})),
+        "events_url": reverse("admin:line_events", args=[line.public_id]),
+        "invoice_url": record_url(line.invoice),
+        "customer_url": record_url(line.invoice.customer),
+    }
+    return _page(request, "backoffice/explain.html", context)
+
+
+def line_events_csv(request: HttpRequest, reference: str) -> HttpResponse:
+    """Return the raw events behind a line as a table for a spreadsheet."""
+    _require(request, "records.view")
+    line = _line(reference)
+    rows = StringIO()
+    writer = csv.writer(rows)
+    writer.writerow(["event_id", "source", "type", "occurred_at", "received_at", "quantity", "properties"])
+    for event in explanations.line_events(line=line, limit=EVENTS_MAX):
+        cells = [
+            event.event_id,
+            event.source,
+            event.type,
+            event.occurred_at.isoformat(),
+            event.received_at.isoformat(),
+            "" if event.quantity is None else format(event.quantity, "f"),
+            formatting.json_text(event.properties),
+        ]
+        writer.writerow([_harmless(cell) for cell in cells])
+    response = HttpResponse(rows.getvalue(), content_type="text/csv; charset=utf-8")
+    response["Content-Disposition"] = f'attachment; filename="{line.public_id}-events.csv"'
+    return response
+
+
+def trial_balance(request: HttpRequest) -> HttpResponse:
+    """Show every account's turnover and balance, per currency, up to a day; the sum must be nothing."""
+    _require(request, "records.view")
+    asked = request.GET.get("as_of", "").strip()
+    as_of, problem = None, ""
+    if asked:
+        try:
+            as_of = datetime.combine(datetime.fromisoformat(asked).date(), time.max, tzinfo=UTC)
+        except ValueError:
+            problem = f"'{asked}' is not a date; write it like 2026-01-31. Shown is all that was ever booked."
+    rows = ledger_selectors.trial_balance(as_of=as_of)
+    currencies = []
+    for currency in sorted({row.currency for row in rows}):
+        own = [row for row in rows if row.currency == currency]
+        debit, credit = sum(row.debit_minor for row in own), sum(row.credit_minor for row in own)
+        currencies.append(
+            {
+                "currency": currency,
+                "rows": [
+                    {
+                        "code": row.code,
+                        "name": row.name,
+                        "kind": row.kind,
+                        "debit": formatting.money_text(row.debit_minor, currency),
+                        "credit": formatting.money_text(row.credit_minor, currency),
+                        "balance": formatting.money_text(row.balance_minor, currency),
+                    }
+                    for row in own
+                ],
+                "debit": formatting.money_text(debit, currency),
+                "credit": formatting.money_text(credit, currency),
+                "difference": formatting.money_text(debit - credit, currency),
+                "is_balanced": debit == credit,
+            }
+        )
+    context = {"title": "Trial balance", "currencies": currencies, "as_of": asked, "problem": problem}
+    return _page(request, "backoffice/trial_balance.html", context)
+
+
+def audit_trail(request: HttpRequest) -> HttpResponse:
+    """Show the end of the trail and how far it is sealed; on request, recompute the whole chain."""
+    _require(request, "audit.view")
+    at = clock.now()
+    oldest_at = audit_selectors.oldest_unsealed_created_at()
+    report = audit_selectors.chain_verify() if request.method == "POST" else None
+    context = {
+        "title": "Audit trail",
+        "report": report,
+        "unsealed_count": audit_selectors.unsealed_count(),
+        "unsealed_age": formatting.age_text(oldest_at, at) if isinstance(oldest_at, datetime) else "",
+        "entries": AuditEntry.objects.order_by("-id")[:TRAIL_SHOWN],
+        "list_url": reverse("admin:audit_auditentry_changelist"),
+    }
+    return _page(request, "backoffice/audit_trail.html", context)
+
+
+def _page(request: HttpRequest, template: str, context: dict[str, Any]) -> TemplateResponse:
+    # The wrapper that checked the sign-in names the site whose page this is.
+    site: AdminSite = request.staff_site  # type: ignore[attr-defined]
+    request.current_app = site.name  # type: ignore[attr-defined]  # the admin's own templates look for it here
+    return TemplateResponse(request, template, {**site.each_context(request), **context})
+
+
+def _line(reference: str) -> InvoiceLine:
+    try:
+        line_id = InvoiceLine.id_from_public(reference)
+    except ValueError as error:
+        raise Http404(str(error)) from error
+    line = InvoiceLine.objects.select_related("invoice__customer").filter(id=line_id).first()
+    if line is None:
+        raise Http404(f"There is no line '{reference}'.")
+    return line
+
+
+def _found(read: Callable[[], Any]) -> Any:
+    try:
+        return read()
+    except DomainError as error:
+        raise Http404(error.detail) from error
+
+
+def _require(request: HttpRequest, permission: str) -> None:
+    if not request.user.has_perm(permission):
+        raise PermissionDenied
+
+
+def _list_url(button: buttons.Button) -> str:
+    return reverse(f"admin:{button.model._meta.label_lower.replace('.', '_')}_changelist")
+
+
+def _harmless(cell: str) -> str:
+    # A spreadsheet runs a cell that begins like a formula; events hold whatever strangers sent.
+    return f"'{cell}" if cell[:1] in ("=", "+", "-", "@", "\t", "\r") else cell
