@@ -266,6 +266,7 @@ def test_every_problem_of_a_document_is_in_one_answer():
         ("/trial_days", 14, "trials are not available yet"),
         ("/minimum_commitment", "500.00", "commitments are not available yet"),
         ("/coupons", ["SPRING"], "coupons are not available yet"),
+        ("/tiers", [{"id": "pro"}], "write each tier as a plan of its own"),
         ("/features", [], "must be an object from feature code"),
         ("/features/seats", "15", "must be true, false, or an object with a limit"),
         ("/features/seats/limit", "fifteen", 'must be a decimal string such as "15", or "unlimited"'),

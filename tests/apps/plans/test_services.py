@@ -14,6 +14,7 @@ from apps.common.actors import OPERATOR
 from apps.common.db import NoTenant
 from apps.lifecycle.errors import TransitionRefused
 from apps.messaging.models import DomainEvent
+from apps.metering.models import Meter
 from apps.plans import documents, pricing, selectors, services
 from apps.plans.errors import (
     PlanDocumentInvalid,
@@ -279,18 +280,23 @@ def test_a_later_version_takes_effect_later(growth, at):
 def test_a_draft_is_bound_to_meters_and_told_when_they_move(growth, at):
     """A meter that got a new version under a draft is named at publishing; applying the document again binds it."""
     _apply(growth, at)
-    old = selectors.meters_current()["egress"]
-    old.retired_at = at
-    old.save(update_fields=["retired_at"])
-    with pytest.raises(PlanVersionNotReady, match="there is no current meter"):
-        _publish(at)
-    metering.meter(code="egress", version=2)
+    metering.meter(code="egress", event_type="egress.measured", at=at)
     with pytest.raises(PlanVersionNotReady, match="meter egress: version 1 -> 2 since the draft was made"):
         _publish(at)
     again = _apply(growth, at)
     assert (again.is_changed, again.difference) == (True, ("~ meter egress: version 1 -> 2",))
     _publish(at)
     assert Charge.objects.get(code="egress").meter.version == 2
+
+
+def test_a_draft_whose_meter_is_gone_is_not_published(growth, at):
+    """Nobody could be billed on a meter that measures nothing any more."""
+    _apply(growth, at)
+    Meter.objects.filter(code="egress").update(retired_at=at)
+    with pytest.raises(PlanVersionNotReady) as refused:
+        _publish(at)
+    assert [problem.pointer for problem in refused.value.problems] == ["/charges/1/meter"]
+    assert PlanVersion.objects.get().status == PlanVersionStatus.DRAFT
 
 
 def test_retired_terms_are_off_sale_and_stay(growth, at):
