@@ -34,6 +34,7 @@ FIELDS_TO_COME: Final = {
     "commitments": "commitments are not available yet; use min_amount on a charge",
     "coupons": "coupons are not available yet; put the reduced price into a plan of its own",
     "discounts": "discounts are not available yet; put the reduced price into a plan of its own",
+    "tiers": "files that list tiers are not imported yet; write each tier as a plan of its own",
 }
 CHARGE_FIELDS_TO_COME: Final = {
     "prices_by": "price matrices are not available yet; give each value a meter with a filter and a charge of its own",
