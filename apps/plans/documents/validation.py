@@ -41,6 +41,9 @@ def validate(*, document: Mapping[str, Any], known_meters: Collection[str] | Non
     :param known_meters: codes that charges and features may name; None leaves that question to the caller
     :raises PlanDocumentInvalid: naming every problem with its JSON pointer and remedy
     """
+    if not isinstance(document, dict):
+        detail = "must be an object with named fields such as plan, name, currency and interval"
+        raise refusal([FieldProblem("", "not_an_object", detail)])
     problems = list(islice(_foreign_values(document), _PROBLEMS_MAX + 1))
     if len(problems) > _PROBLEMS_MAX or any(problem.code in ("not_json", "too_deep") for problem in problems):
         raise refusal(problems)

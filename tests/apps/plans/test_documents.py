@@ -343,6 +343,12 @@ def test_values_that_json_cannot_write_are_refused(value):
     assert "/name" in _problems(_changed("/name", value))
 
 
+@pytest.mark.parametrize("document", [[], None, "plan", 5])
+def test_what_is_no_document_at_all_is_refused(document):
+    """A body of JSON may be anything; the answer is the same kind of refusal."""
+    assert "must be an object" in _problems(document)[""]
+
+
 def test_a_flood_of_mistakes_is_answered_shortly():
     """A million wrong values cost neither minutes nor a million lines."""
     document = _growth() | {"charges": [0.5] * 50_000}

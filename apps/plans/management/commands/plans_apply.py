@@ -40,12 +40,12 @@ class Command(BaseCommand):
             raise CommandError(f"There is no ready tenant with the schema '{options['schema']}'; there are: {known}.")
         with tenancy_context.tenant_context(schema_name=options["schema"]):
             try:
-                self._apply(documents.load_text(text=text, format=format_name), is_published=options["publish"])
+                self._apply(documents.load_text(text=text, format=format_name), is_to_publish=options["publish"])
             except DomainError as error:
                 problems = "".join(f"\n  {problem.pointer or '/'}: {problem.detail}" for problem in error.problems)
                 raise CommandError(f"{error.detail}{problems}") from error
 
-    def _apply(self, document: dict[str, Any], *, is_published: bool) -> None:
+    def _apply(self, document: dict[str, Any], *, is_to_publish: bool) -> None:
         at = clock.now()
         applied = services.plan_document_apply(document=document, actor=OPERATOR, at=at)
         self.stdout.write(
@@ -53,7 +53,7 @@ class Command(BaseCommand):
         )
         for line in applied.difference:
             self.stdout.write(f"  {line}")
-        if is_published and (applied.is_changed or applied.version.status == "DRAFT"):
+        if is_to_publish and (applied.is_changed or applied.version.status == "DRAFT"):
             version = services.plan_version_publish(
                 plan_code=applied.plan.code, version=applied.version.version, actor=OPERATOR, at=at
             )
