@@ -1,9 +1,7 @@
 """Pages that are not the list of one noun: pressing a button, explaining a line, the trial balance, the trail."""
 
-import csv
 from collections.abc import Callable
 from datetime import UTC, datetime, time
-from io import StringIO
 from typing import Any
 from uuid import UUID
 
@@ -25,14 +23,12 @@ from apps.common.errors import DomainError
 from apps.engine.errors import EngineError
 from apps.identity import actors as identity_actors
 from apps.invoices import selectors as invoice_selectors
-from apps.invoices.documents import pdf
+from apps.invoices.documents import events_csv, pdf
 from apps.invoices.models import InvoiceLine
 from apps.ledger import selectors as ledger_selectors
 from apps.workflows import explanations
 
 TRAIL_SHOWN = 50
-# A download holds what was billed, not a sample; beyond this the API's pages are the way.
-EVENTS_MAX = 100_000
 
 
 def press(request: HttpRequest, name: str, pk: UUID | None = None) -> HttpResponse:
@@ -130,21 +126,8 @@ def line_events_csv(request: HttpRequest, reference: str) -> HttpResponse:
     """Return the raw events behind a line as a table for a spreadsheet."""
     _require(request, "records.view")
     line = _line(reference)
-    rows = StringIO()
-    writer = csv.writer(rows)
-    writer.writerow(["event_id", "source", "type", "occurred_at", "received_at", "quantity", "properties"])
-    for event in explanations.line_events(line=line, limit=EVENTS_MAX):
-        cells = [
-            event.event_id,
-            event.source,
-            event.type,
-            event.occurred_at.isoformat(),
-            event.received_at.isoformat(),
-            "" if event.quantity is None else format(event.quantity, "f"),
-            formatting.json_text(event.properties),
-        ]
-        writer.writerow([_harmless(cell) for cell in cells])
-    response = HttpResponse(rows.getvalue(), content_type="text/csv; charset=utf-8")
+    events = explanations.line_events(line=line, limit=events_csv.ROWS_MAX)
+    response = HttpResponse(events_csv.events_csv(events=events), content_type="text/csv; charset=utf-8")
     response["Content-Disposition"] = f'attachment; filename="{line.public_id}-events.csv"'
     return response
 
@@ -237,8 +220,3 @@ def _require(request: HttpRequest, permission: str) -> None:
 
 def _list_url(button: buttons.Button) -> str:
     return reverse(f"admin:{button.model._meta.label_lower.replace('.', '_')}_changelist")
-
-
-def _harmless(cell: str) -> str:
-    # A spreadsheet runs a cell that begins like a formula; events hold whatever strangers sent.
-    return f"'{cell}" if cell[:1] in ("=", "+", "-", "@", "\t", "\r") else cell

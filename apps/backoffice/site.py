@@ -19,7 +19,7 @@ from unfold.sites import UnfoldAdminSite
 
 from apps.audit.admin import RECORDS as AUDIT
 from apps.backoffice import buttons, navigation, pages, panels, signing_in, work
-from apps.common import clock
+from apps.common import clock, sessions
 from apps.customers.admin import RECORDS as CUSTOMERS
 from apps.identity.admin import RECORDS as IDENTITY
 from apps.invoices.admin import RECORDS as INVOICES
@@ -61,6 +61,10 @@ class StaffSite(UnfoldAdminSite):
     def __init__(self) -> None:
         # The theme's own templates reverse "admin:..."; the two sites live on different hosts, so both may have it.
         super().__init__(name="admin")
+
+    def has_permission(self, request: HttpRequest) -> bool:
+        """Return whether the person is staff and proved it by password; a portal's mailed link does not."""
+        return super().has_permission(request) and not sessions.signed_in_by_link(request)
 
     def _get_config(self, key: str, *args: Any) -> Any:
         # The theme reads its settings through this method, per site; ours has two sites that differ.

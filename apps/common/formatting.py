@@ -21,13 +21,22 @@ from apps.engine import currencies
 DEFAULT_LOCALE = "en"
 
 
-@lru_cache(maxsize=256)
 def locale_of(text: str) -> Locale:
     """Return the locale named like `de-AT` or `de_AT`; what CLDR does not know is read as English."""
+    return _locale_named(text) or Locale.parse(DEFAULT_LOCALE)
+
+
+def locale_is_known(text: str) -> bool:
+    """Return whether CLDR has this locale."""
+    return _locale_named(text) is not None
+
+
+@lru_cache(maxsize=256)
+def _locale_named(text: str) -> Locale | None:
     try:
         return Locale.parse(text.replace("-", "_"))
     except (UnknownLocaleError, ValueError):
-        return Locale.parse(DEFAULT_LOCALE)
+        return None
 
 
 def money_text(minor: int, currency: str, locale: Locale | str = DEFAULT_LOCALE) -> str:

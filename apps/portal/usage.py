@@ -1,0 +1,173 @@
+"""What a customer uses right now, by meter and by day, ready to be drawn."""
+
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from apps.common import formatting
+from apps.engine.exact import Rounding, round_ratio
+from apps.metering import selectors as metering_selectors
+from apps.metering.models import Meter
+from apps.portal.access import Viewer
+from apps.subscriptions import selectors as subscription_selectors
+from apps.subscriptions.models import BillingPeriod, Subscription, SubscriptionStatus
+
+# The drawing's own units; the style sheet stretches it.
+CHART_HEIGHT = 120
+BAR_WIDTH = 16
+BAR_STEP = 20
+# Digits behind the point in the daily table: enough to see, exact amounts are on the invoice.
+DIGITS_SHOWN = Decimal("0.001")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bar:
+    """One day: its place in the drawing and its row in the table."""
+
+    day: str
+    quantity: str
+    events: str
+    x: int
+    y: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeterUsage:
+    """One meter in the running period."""
+
+    name: str
+    unit: str
+    total: str
+    event_count: str
+    bars: list[Bar]
+    chart_width: int
+    chart_height: int
+    largest: str
+    first_day: str
+    last_day: str
+
+    @property
+    def is_empty(self) -> bool:
+        """Return whether nothing was used yet."""
+        return not any(bar.height for bar in self.bars)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubscriptionUsage:
+    """One subscription's running period with its meters."""
+
+    subscription: Subscription
+    plan: str
+    period: str
+    ends: str
+    meters: list[MeterUsage]
+
+
+def subscriptions_usage(*, viewer: Viewer, at: datetime) -> list[SubscriptionUsage]:
+    """Return the running periods of the customer's active subscriptions."""
+    active = (
+        subscription_selectors.subscriptions_queryset()
+        .filter(customer=viewer.customer, status=SubscriptionStatus.ACTIVE)
+        .order_by("starts_at", "id")
+    )
+    usage = []
+    for subscription in active:
+        period = subscription_selectors.current_period(subscription_id=subscription.id, at=at)
+        if period is not None:
+            usage.append(_subscription_usage(viewer, subscription, period, at))
+    return usage
+
+
+def _subscription_usage(
+    viewer: Viewer, subscription: Subscription, period: BillingPeriod, at: datetime
+) -> SubscriptionUsage:
+    charges = subscription.plan_version.charges.select_related("meter").order_by("position")
+    # Two charges may read one meter; it is shown once.
+    meters = {charge.meter.id: charge.meter for charge in charges if charge.meter is not None}
+    zone = subscription.timezone
+    return SubscriptionUsage(
+        subscription=subscription,
+        plan=subscription.plan_version.plan.name,
+        period=formatting.period_text(period.starts_at, period.ends_at, zone, viewer.locale),
+        ends=formatting.date_text(period.ends_at.astimezone(ZoneInfo(zone)).date(), viewer.locale),
+        meters=[_meter_usage(viewer, meter, subscription, period, at) for meter in meters.values()],
+    )
+
+
+def _meter_usage(
+    viewer: Viewer, meter: Meter, subscription: Subscription, period: BillingPeriod, at: datetime
+) -> MeterUsage:
+    customer_id = viewer.customer.id
+    total = metering_selectors.usage_quantity(
+        meter=meter,
+        customer_id=customer_id,
+        subscription_id=subscription.id,
+        starts_at=period.starts_at,
+        ends_at=period.ends_at,
+    )
+    zone = ZoneInfo(subscription.timezone)
+    points = metering_selectors.usage_series(
+        meter=meter,
+        customer_id=customer_id,
+        starts_at=period.starts_at,
+        ends_at=period.ends_at,
+        granularity="day",
+        timezone=subscription.timezone,
+    )
+    divisor = _divisor(meter)
+    by_day = {
+        point.starts_at.astimezone(zone).date(): (point.quantity / divisor, point.event_count) for point in points
+    }
+    days = _days(period.starts_at.astimezone(zone).date(), (period.ends_at.astimezone(zone)), until=at.astimezone(zone))
+    largest = max((quantity for quantity, _ in by_day.values()), default=Decimal(0))
+    return MeterUsage(
+        name=meter.name,
+        unit=meter.unit_name,
+        total=formatting.number_text(total.quantity, viewer.locale),
+        event_count=formatting.number_text(total.event_count, viewer.locale),
+        bars=[_bar(viewer, index, day, by_day.get(day, (Decimal(0), 0)), largest) for index, day in enumerate(days)],
+        chart_width=max(len(days), 1) * BAR_STEP,
+        chart_height=CHART_HEIGHT,
+        largest=_shown(largest, viewer),
+        first_day=formatting.date_text(days[0], viewer.locale),
+        last_day=formatting.date_text(days[-1], viewer.locale),
+    )
+
+
+def _bar(viewer: Viewer, index: int, day: date, used: tuple[Decimal, int], largest: Decimal) -> Bar:
+    quantity, events = used
+    height = 0
+    if largest > 0 and quantity > 0:
+        numerator, denominator = (quantity * CHART_HEIGHT / largest).as_integer_ratio()
+        # What was used is seen, however little it was beside the largest day.
+        height = max(2, min(CHART_HEIGHT, round_ratio(numerator, denominator, Rounding.HALF_UP)))
+    return Bar(
+        day=formatting.date_text(day, viewer.locale),
+        quantity=_shown(quantity, viewer),
+        events=formatting.number_text(events, viewer.locale),
+        x=index * BAR_STEP,
+        y=CHART_HEIGHT - height,
+        height=height,
+    )
+
+
+def _days(first: date, ends_at: datetime, *, until: datetime) -> list[date]:
+    """Return the local days of a half-open period, up to today."""
+    last = (ends_at - timedelta(microseconds=1)).date()
+    last = max(first, min(last, until.date()))
+    return [first + timedelta(days=offset) for offset in range((last - first).days + 1)]
+
+
+def _divisor(meter: Meter) -> Decimal:
+    # Totals are shown in the unit that is billed (GB), while running totals are in the unit that was sent (bytes).
+    rounding: dict[str, Any] = meter.rounding or {}
+    return Decimal(rounding.get("divide_by") or 1)
+
+
+def _shown(quantity: Decimal, viewer: Viewer) -> str:
+    shown = quantity.quantize(DIGITS_SHOWN)
+    text = formatting.number_text(shown, viewer.locale)
+    return text if shown == quantity else f"\N{ALMOST EQUAL TO} {text}"
