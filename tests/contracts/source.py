@@ -1,6 +1,7 @@
 """What the rules about code read: one parsed module at a time, and how a rule is declared."""
 
 import ast
+import shutil
 import subprocess
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from pathlib import Path, PurePosixPath
 
 ROOT = Path(__file__).resolve().parents[2]
 
+_NOT_OURS = {".git", ".venv", ".local", ".hypothesis", "__pycache__", "node_modules", "staticfiles"}
 Finding = tuple[int, str]
 
 
@@ -121,21 +123,25 @@ def sources() -> tuple[Source, ...]:
 @cache
 def tracked_files() -> tuple[Path, ...]:
     """Return the files that belong to the project: known to git or about to be, never what it ignores."""
-    if not (ROOT / ".git").exists():
-        return tuple(path for path in _walk(ROOT) if path.is_file())
+    git = shutil.which("git")
+    if git is None:
+        return tuple(_walk(ROOT))
     listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
+        [git, "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
         cwd=ROOT,
-        check=True,
+        check=False,
         capture_output=True,
         text=True,
-    ).stdout
-    return tuple(path for name in listed.split("\0") if name and (path := ROOT / name).is_file())
+    )
+    if listed.returncode != 0:
+        # A copy without its history, or somebody else's clone: git will not speak of it.
+        return tuple(_walk(ROOT))
+    return tuple(path for name in listed.stdout.split("\0") if name and (path := ROOT / name).is_file())
 
 
 def _walk(folder: Path) -> Iterator[Path]:
     for path in sorted(folder.iterdir()):
-        if path.is_dir() and path.name not in (".venv", ".local", "node_modules", "__pycache__"):
+        if path.is_dir() and not (path.name in _NOT_OURS or path.name.endswith("_cache")):
             yield from _walk(path)
         elif path.is_file() and path.suffix != ".pyc":
             yield path
