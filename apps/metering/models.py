@@ -9,13 +9,13 @@ from datetime import datetime
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
+from django_fsm import FSMField, transition
 
 from apps.common.fields import QuantityField
 from apps.common.models import Entity
 from apps.common.triggers import append_only, frozen_when, undeletable
 from apps.lifecycle.edges import Edge, status_triggers
 from apps.lifecycle.models import LifecycleModel
-from django_fsm import FSMField, transition
 
 
 class MeterAggregation(models.TextChoices):
@@ -30,7 +30,9 @@ class Meter(Entity):
     """
     What is measured: which events, which value, how they add up. One row is one immutable version.
 
-    An event names a type, not a meter; several meters may read one type.
+    An event names a type, not a meter; several meters may read one type. A version counts the events that were written
+    after it was defined, and goes on counting when it is retired, because plans were sold with it; `retired_at` keeps
+    it out of new plans.
     """
 
     id_prefix = "mtr"
@@ -42,9 +44,9 @@ class Meter(Entity):
     aggregation = models.CharField(max_length=12, choices=MeterAggregation)
     value_property = models.CharField(max_length=60, blank=True, help_text="Empty for count.")
     unit_name = models.CharField(max_length=40, blank=True, help_text="As printed on the invoice, e.g. GB.")
-    filters = models.JSONField(default=dict, blank=True, help_text="Properties an event must carry, e.g. {'area': 'x'}.")
+    filters = models.JSONField(default=dict, blank=True, help_text="Properties an event must carry: {'area': 'x'}.")
     group_by = ArrayField(models.CharField(max_length=60), default=list, blank=True)
-    rounding = models.JSONField(null=True, blank=True, help_text="{'mode', 'precision', 'divide_by'} after aggregation.")
+    rounding = models.JSONField(null=True, blank=True, help_text="{'mode', 'precision', 'divide_by'}, applied once.")
     rules = models.JSONField(default=dict, blank=True, help_text="Business rules an event must keep.")
     defined_at = models.DateTimeField()
     retired_at = models.DateTimeField(null=True, blank=True)
@@ -59,8 +61,7 @@ class Meter(Entity):
             ),
             models.CheckConstraint(
                 name="meter_value_when_needed",
-                condition=Q(aggregation="count", value_property="")
-                | (~Q(aggregation="count") & ~Q(value_property="")),
+                condition=Q(aggregation="count", value_property="") | (~Q(aggregation="count") & ~Q(value_property="")),
             ),
         ]
         triggers = frozen_when(name="meter_frozen", condition="true", mutable=("retired_at", "name"))
@@ -166,6 +167,8 @@ class QuarantinedEvent(LifecycleModel):
     source = models.TextField(blank=True)
     event_id = models.TextField(blank=True)
     raw = models.TextField(help_text="The event as it was sent.")
+    raw_hash = models.CharField(max_length=64, help_text="SHA-256 of the event as it was sent.")
+    mapping_source = models.CharField(max_length=120, blank=True, help_text="The mapping it was to be read with.")
     code = models.CharField(max_length=40)
     detail = models.TextField()
     received_at = models.DateTimeField()
@@ -175,13 +178,15 @@ class QuarantinedEvent(LifecycleModel):
     class Meta:
         ordering = ["-id"]
         constraints = [
-            models.CheckConstraint(name="quarantine_status_known", condition=Q(status__in=QuarantineStatus.values))
+            models.CheckConstraint(name="quarantine_status_known", condition=Q(status__in=QuarantineStatus.values)),
+            # A producer that retries for ever what is refused for ever must not fill the table.
+            models.UniqueConstraint(
+                fields=["raw_hash", "code", "mapping_source"], condition=Q(status="HELD"), name="quarantine_held_once"
+            ),
         ]
         indexes = [models.Index(fields=["code", "-id"], name="quarantine_code")]
         triggers = [
-            *status_triggers(
-                name="quarantine_status_edges", initial=QuarantineStatus.HELD, edges=QUARANTINE_EDGES
-            ),
+            *status_triggers(name="quarantine_status_edges", initial=QuarantineStatus.HELD, edges=QUARANTINE_EDGES),
             *undeletable(name="quarantine_kept"),
         ]
 

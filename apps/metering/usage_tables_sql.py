@@ -49,13 +49,24 @@ CREATE TABLE metering_usageaggregate (
 ) WITH (fillfactor = 70);
 """
 
+# A meter counts what was not there yet when it was defined. Definition and intake exclude each other by a lock, so no
+# event is half-way in, and the totals and every later reading of the raw events draw the same line for ever.
+CREATE_METER_SINCE = """
+ALTER TABLE metering_meter ADD COLUMN defined_snapshot pg_snapshot NOT NULL DEFAULT pg_current_snapshot();
+"""
+
 # The value of an event for a meter: 1 when it counts, else the meter's property, else the top-level quantity.
 EVENT_VALUE = """
     CASE WHEN m.value_property = '' THEN 1
          ELSE coalesce((e.properties ->> m.value_property)::numeric, e.quantity) END
 """
 
-EVENT_MATCHES = "m.event_type = e.type AND e.properties @> m.filters"
+# Of the type, written since the meter is there, carrying the filter's properties, and with a value to count.
+EVENT_MATCHES = """
+    m.event_type = e.type AND e.properties @> m.filters
+    AND NOT pg_visible_in_snapshot(e.recorded_xid, m.defined_snapshot)
+    AND (m.value_property = '' OR e.quantity IS NOT NULL OR e.properties ->> m.value_property IS NOT NULL)
+"""
 
 EVENT_DIMENSIONS = """
     coalesce((SELECT jsonb_object_agg(d, e.properties -> d) FROM unnest(m.group_by) d), '{}'::jsonb)
@@ -75,7 +86,6 @@ BEGIN
                coalesce(e.subscription_id, '{NO_SUBSCRIPTION}') AS subscription_id,
                {EVENT_DIMENSIONS} AS dimensions, {EVENT_VALUE} AS value
         FROM fresh e JOIN metering_meter m ON {EVENT_MATCHES}
-        WHERE m.retired_at IS NULL
     ) g
     GROUP BY 1, 2, 3, 4, 5
     ORDER BY 1, 2, 3, 4, 5
@@ -114,4 +124,5 @@ DROP TABLE metering_usageevent;
 DROP TABLE metering_usageeventkey;
 DROP FUNCTION metering_fold_usage();
 DROP FUNCTION metering_refuse_change();
+ALTER TABLE metering_meter DROP COLUMN defined_snapshot;
 """

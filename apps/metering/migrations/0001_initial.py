@@ -79,9 +79,9 @@ class Migration(migrations.Migration):
                 ('aggregation', models.CharField(choices=[('count', 'Count: the number of events'), ('sum', 'Sum: the total of the value property'), ('max', 'Max: the largest value, 0 without events')], max_length=12)),
                 ('value_property', models.CharField(blank=True, help_text='Empty for count.', max_length=60)),
                 ('unit_name', models.CharField(blank=True, help_text='As printed on the invoice, e.g. GB.', max_length=40)),
-                ('filters', models.JSONField(blank=True, default=dict, help_text="Properties an event must carry, e.g. {'area': 'x'}.")),
+                ('filters', models.JSONField(blank=True, default=dict, help_text="Properties an event must carry: {'area': 'x'}.")),
                 ('group_by', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=60), blank=True, default=list, size=None)),
-                ('rounding', models.JSONField(blank=True, help_text="{'mode', 'precision', 'divide_by'} after aggregation.", null=True)),
+                ('rounding', models.JSONField(blank=True, help_text="{'mode', 'precision', 'divide_by'}, applied once.", null=True)),
                 ('rules', models.JSONField(blank=True, default=dict, help_text='Business rules an event must keep.')),
                 ('defined_at', models.DateTimeField()),
                 ('retired_at', models.DateTimeField(blank=True, null=True)),
@@ -98,6 +98,8 @@ class Migration(migrations.Migration):
                 ('source', models.TextField(blank=True)),
                 ('event_id', models.TextField(blank=True)),
                 ('raw', models.TextField(help_text='The event as it was sent.')),
+                ('raw_hash', models.CharField(help_text='SHA-256 of the event as it was sent.', max_length=64)),
+                ('mapping_source', models.CharField(blank=True, help_text='The mapping it was to be read with.', max_length=120)),
                 ('code', models.CharField(max_length=40)),
                 ('detail', models.TextField()),
                 ('received_at', models.DateTimeField()),
@@ -163,6 +165,10 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='quarantinedevent',
             constraint=models.CheckConstraint(condition=models.Q(('status__in', ['HELD', 'REPLAYED'])), name='quarantine_status_known'),
+        ),
+        migrations.AddConstraint(
+            model_name='quarantinedevent',
+            constraint=models.UniqueConstraint(condition=models.Q(('status', 'HELD')), fields=('raw_hash', 'code', 'mapping_source'), name='quarantine_held_once'),
         ),
         pgtrigger.migrations.AddTrigger(
             model_name='quarantinedevent',

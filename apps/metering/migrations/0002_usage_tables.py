@@ -8,7 +8,14 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.RunSQL(
-            sql=sql.CREATE_KEYS + sql.CREATE_EVENTS + sql.CREATE_AGGREGATES + sql.CREATE_FOLD + sql.CREATE_GUARDS,
+            sql=(
+                sql.CREATE_METER_SINCE
+                + sql.CREATE_KEYS
+                + sql.CREATE_EVENTS
+                + sql.CREATE_AGGREGATES
+                + sql.CREATE_FOLD
+                + sql.CREATE_GUARDS
+            ),
             reverse_sql=sql.DROP_ALL,
         )
     ]

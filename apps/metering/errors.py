@@ -1,0 +1,66 @@
+"""Anticipated failures of meters, mappings, batches and quarantined events."""
+
+from apps.common.errors import Conflict, Invalid, NotFound
+
+
+class MeterInvalid(Invalid):
+    """The definition cannot be accepted; each field that is wrong is named with its remedy."""
+
+    code = "meter_invalid"
+
+
+class MeterUnknown(NotFound):
+    """No meter has this id or code."""
+
+    code = "meter_unknown"
+
+
+class EventMappingInvalid(Invalid):
+    """The mapping cannot be accepted; each entry that is wrong is named with its remedy."""
+
+    code = "event_mapping_invalid"
+
+
+class EventMappingUnknown(NotFound):
+    """No mapping is defined for this source."""
+
+    code = "event_mapping_unknown"
+
+
+class BatchInvalid(Invalid):
+    """The body is not a batch of events; nothing of it was stored."""
+
+    code = "batch_invalid"
+
+
+class BatchTooLarge(Invalid):
+    """The batch has too many events or bytes; nothing of it was stored."""
+
+    code = "batch_too_large"
+
+
+class UsageQueryInvalid(Invalid):
+    """The question about usage cannot be answered as it is put."""
+
+    code = "usage_query_invalid"
+
+
+class QuarantinedEventUnknown(NotFound):
+    """No quarantined event has this id."""
+
+    code = "quarantined_event_unknown"
+
+
+class ReplayRefused(Conflict):
+    """The event was refused again, or contradicts what is stored; it stays in quarantine."""
+
+    code = "replay_refused"
+
+
+class EventRefused(Exception):
+    """One event of a batch cannot be accepted: a stable code, and what to do about it. The others go on."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.detail = detail

@@ -1,0 +1,218 @@
+"""
+Judge one event: is it whole, does it belong here and now, and can every meter that reads it count it?
+
+Nothing is guessed and nothing mended: what cannot be counted exactly is refused with a code and a remedy. The checks
+are as strict as the trigger that adds the totals up, so that no accepted event can make that trigger fail.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any, Final
+
+from apps.engine.exact import decimal_text
+from apps.metering.errors import EventRefused
+from apps.metering.models import Meter, MeterAggregation
+from apps.metering.normalisers import CanonicalEvent
+
+# A producer's clock may run ahead of ours by this much; beyond it the event would sit in a period not begun.
+OCCURRED_AHEAD_MAX: Final = timedelta(hours=1)
+OCCURRED_BEHIND_MAX: Final = timedelta(days=400)
+TEXT_LENGTH_MAX: Final = 255
+TYPE_LENGTH_MAX: Final = 120
+# 20 digits before the point and 12 behind it: a million of them still add up exactly inside 38 digits.
+_VALUE = re.compile(r"-?[0-9]{1,20}(?:\.[0-9]{1,12})?")
+# The values of a grouping stand in the primary key of the totals, whose entries have a size limit.
+DIMENSION_LENGTH_MAX: Final = 100
+_REMEDIES: Final = {
+    "id": "the producer's own id of the event",
+    "source": "the name of the producer",
+    "type": "what happened, for instance api.request",
+    "customer": "your code for the customer, or its cus_ id",
+    "occurred_at": 'when it happened, with an offset: "2026-03-31T23:59:59Z"',
+}
+
+
+@dataclass(slots=True)
+class MeterTerms:
+    """What of a meter decides whether it can count an event."""
+
+    code: str
+    value_property: str
+    filters: Mapping[str, Any]
+    group_by: tuple[str, ...]
+    rules: Mapping[str, Any]
+    is_current: bool
+
+    @classmethod
+    def of(cls, meter: Meter) -> "MeterTerms":
+        """Return the terms of a meter."""
+        return cls(
+            code=meter.code,
+            value_property="" if meter.aggregation == MeterAggregation.COUNT else meter.value_property,
+            filters=meter.filters,
+            group_by=tuple(meter.group_by),
+            rules=meter.rules,
+            is_current=meter.retired_at is None,
+        )
+
+
+def shape_check(event: CanonicalEvent) -> None:
+    """
+    Require every field that identifies and places an event, as text that can be stored.
+
+    :raises EventRefused: naming the first field that is missing or wrong
+    """
+    for name, remedy in _REMEDIES.items():
+        value = getattr(event, name)
+        if not value:
+            raise EventRefused("missing_field", f"'{name}' is missing; send {remedy}.")
+        _text_check(name, value, TYPE_LENGTH_MAX if name == "type" else TEXT_LENGTH_MAX)
+    if event.subscription is not None:
+        _text_check("subscription", event.subscription, TEXT_LENGTH_MAX)
+
+
+def _text_check(name: str, value: str, length_max: int) -> None:
+    if len(value) > length_max:
+        raise EventRefused("invalid_text", f"'{name}' has {len(value)} characters; {length_max} are the limit.")
+    if "\0" in value:
+        raise EventRefused("invalid_text", f"'{name}' contains a NUL character; remove it.")
+
+
+def instant_read(text: str) -> datetime:
+    """
+    Return an RFC 3339 time as an instant in UTC.
+
+    :raises EventRefused: if it is no such time, or has no offset and so is no instant
+    """
+    try:
+        # The length and the dash leave out the older forms of ISO 8601 that RFC 3339 does not know.
+        moment = datetime.fromisoformat(text) if len(text) >= 19 and text[4] == "-" and text[10] in "Tt " else None
+        if moment is not None and moment.tzinfo is not None:
+            return moment.astimezone(UTC)
+    except (ValueError, OverflowError):
+        moment = None
+    lack = "has no offset and so is no instant" if moment is not None else "is not an RFC 3339 time"
+    raise EventRefused("invalid_time", f"occurred_at '{text[:40]}' {lack}; write it like 2026-03-31T23:59:59Z.")
+
+
+def time_check(occurred_at: datetime, *, now_at: datetime) -> None:
+    """
+    Require that an event happened neither in the future nor too long ago, as its customer's clock sees it.
+
+    :raises EventRefused: if it lies outside
+    """
+    if occurred_at > now_at + OCCURRED_AHEAD_MAX:
+        detail = f"occurred_at lies more than {OCCURRED_AHEAD_MAX} ahead of {now_at.isoformat()}; check the clock."
+        raise EventRefused("too_far_in_future", detail)
+    if occurred_at < now_at - OCCURRED_BEHIND_MAX:
+        detail = f"occurred_at lies more than {OCCURRED_BEHIND_MAX.days} days before {now_at.isoformat()}."
+        raise EventRefused("too_old", detail)
+
+
+def quantity_text(quantity: object) -> str | None:
+    """
+    Return the top-level quantity as its shortest exact text; nothing when there is none.
+
+    :raises EventRefused: if it is not a plain decimal
+    """
+    return None if quantity is None else decimal_text(Decimal(value_text("quantity", quantity)))
+
+
+def value_text(name: str, value: object) -> str:
+    """
+    Return a measured value as plain decimal text.
+
+    :raises EventRefused: if it is not a finite decimal of at most 20 digits before and 12 behind the point
+    """
+    text = value if isinstance(value, str) else ""
+    if isinstance(value, int) and not isinstance(value, bool):
+        text = str(value)
+    elif isinstance(value, Decimal):
+        text = format(value, "f")
+    if not _VALUE.fullmatch(text):
+        shown = str(value)[:40]
+        raise EventRefused(
+            "invalid_quantity",
+            f"'{name}' is {shown!r}; send a plain decimal such as \"12.5\", at most 20 digits before the point and 12 "
+            "behind it.",
+        )
+    return text
+
+
+def meters_check(event: CanonicalEvent, *, quantity: str | None, meters: Iterable[MeterTerms]) -> None:
+    """
+    Require that every meter that reads the event can count it, and that its rules are kept.
+
+    A retired version goes on counting for the plans that were sold with it, where it can; it makes no new demands.
+
+    :raises EventRefused: naming the meter, the property and the remedy
+    """
+    properties = event.properties or {}
+    for meter in meters:
+        if any(not _same(properties.get(name), wanted) for name, wanted in meter.filters.items()):
+            continue
+        if meter.is_current:
+            _rules_check(properties, meter)
+        _dimensions_check(properties, meter)
+        if meter.value_property:
+            _value_check(properties, quantity, meter)
+
+
+def _same(value: object, wanted: object) -> bool:
+    # JSON knows true and 1 as two values, Python as equal ones.
+    return isinstance(value, bool) == isinstance(wanted, bool) and value == wanted
+
+
+def _value_check(properties: Mapping[str, Any], quantity: str | None, meter: MeterTerms) -> None:
+    value = properties.get(meter.value_property)
+    if value is not None:
+        text = value_text(f"properties.{meter.value_property}", value)
+    elif quantity is not None:
+        text = quantity
+    elif meter.is_current:
+        raise EventRefused(
+            "missing_property",
+            f"Meter '{meter.code}' adds up 'properties.{meter.value_property}'; send it, or 'quantity', as a decimal "
+            "string.",
+        )
+    else:
+        return
+    if meter.is_current:
+        _range_check(Decimal(text), meter)
+
+
+def _range_check(measured: Decimal, meter: MeterTerms) -> None:
+    # Below zero only where the tenant says so: usage is taken back by corrections, which leave a trace.
+    minimum, maximum = Decimal(meter.rules.get("min", "0")), meter.rules.get("max")
+    if measured < minimum:
+        raise EventRefused("rule_min", f"Meter '{meter.code}' counts nothing below {minimum}; {measured} was sent.")
+    if maximum is not None and measured > Decimal(maximum):
+        raise EventRefused("rule_max", f"Meter '{meter.code}' counts nothing above {maximum}; {measured} was sent.")
+
+
+def _rules_check(properties: Mapping[str, Any], meter: MeterTerms) -> None:
+    for name in meter.rules.get("required", ()):
+        if properties.get(name) is None:
+            raise EventRefused("rule_required", f"Meter '{meter.code}' requires 'properties.{name}'; send it.")
+    for name, values in meter.rules.get("allowed", {}).items():
+        value = properties.get(name)
+        if value is not None and not any(_same(value, allowed) for allowed in values):
+            raise EventRefused(
+                "rule_allowed",
+                f"'properties.{name}' is {str(value)[:40]!r}; meter '{meter.code}' allows "
+                f"{', '.join(str(allowed) for allowed in values)[:200]}.",
+            )
+
+
+def _dimensions_check(properties: Mapping[str, Any], meter: MeterTerms) -> None:
+    for name in meter.group_by:
+        value = properties.get(name)
+        if isinstance(value, dict | list) or len(str(value)) > DIMENSION_LENGTH_MAX:
+            raise EventRefused(
+                "invalid_dimension",
+                f"Meter '{meter.code}' groups by 'properties.{name}'; send one plain value of at most "
+                f"{DIMENSION_LENGTH_MAX} characters.",
+            )

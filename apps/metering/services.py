@@ -1,0 +1,227 @@
+"""Write what is measured, the events, and what was refused."""
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from django.db import connection
+
+from apps.audit import services as audit_services
+from apps.common import locks
+from apps.common.actors import Actor
+from apps.common.db import fetch_all, unit_of_work
+from apps.lifecycle.services import transition_apply
+from apps.messaging import services as messaging_services
+from apps.metering import definitions, usage_store_sql
+from apps.metering.errors import EventMappingInvalid, MeterInvalid, QuarantinedEventUnknown, ReplayRefused
+from apps.metering.event_checks import MeterTerms
+from apps.metering.inputs import MeterInput
+from apps.metering.models import EventMapping, Meter, QuarantinedEvent, QuarantineStatus
+from apps.metering.partitions import months_ahead, usage_partitions_ensure
+from apps.metering.usage_rows import UsageRow
+from apps.tenancy import context as tenancy_context
+
+__all__ = [
+    "MeterInput",
+    "RefusedEvent",
+    "event_mapping_define",
+    "meter_define",
+    "meters_hold",
+    "months_ahead",
+    "quarantine_hold",
+    "quarantine_lock_held",
+    "quarantine_mark_replayed",
+    "usage_batch_store",
+    "usage_partitions_ensure",
+]
+
+_METERS_LOCK: Final = "metering:meters"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefusedEvent:
+    """One event as it was sent, and why it was not counted."""
+
+    raw: bytes
+    code: str
+    detail: str
+    source: str = ""
+    event_id: str = ""
+
+
+@unit_of_work
+def meter_define(*, data: MeterInput, actor: Actor, at: datetime) -> Meter:
+    """
+    Define a meter, or a further version of it, and return the version that is current.
+
+    The same definition again changes nothing; another name alone renames. A new version counts the events that are
+    written from now on; the one before it is retired and goes on counting for the plans that were sold with it.
+
+    :raises MeterInvalid: naming every field that cannot be accepted
+    """
+    problems = definitions.meter_problems(data)
+    if problems:
+        summary = "; ".join(f"{problem.pointer}: {problem.detail}" for problem in problems)
+        raise MeterInvalid(f"The meter cannot be accepted. {summary}", problems=problems)
+    # Alone with the meters: no event is half-way in, so each is counted by this version or was written before it.
+    locks.advisory_lock(_METERS_LOCK)
+    terms = {**asdict(data), "filters": dict(data.filters), "group_by": list(data.group_by), "rules": dict(data.rules)}
+    current = Meter.objects.filter(code=data.code, retired_at__isnull=True).first()
+    if current is not None:
+        if all(getattr(current, name) == value for name, value in terms.items() if name != "name"):
+            return _meter_rename(current, data.name, actor=actor, at=at)
+        current.retired_at = at
+        current.save(update_fields=["retired_at"])
+    meter = Meter.objects.create(**terms, version=current.version + 1 if current else 1, defined_at=at)
+    before = {"version": current.version} if current else {}
+    audit_services.entry_write(
+        entity=meter, action="define", actor=actor, at=at, before=before, after={**terms, "version": meter.version}
+    )
+    messaging_services.event_publish(
+        topic="metering.meter.defined",
+        aggregate_type=Meter._meta.label_lower,
+        aggregate_id=meter.id,
+        payload={"id": meter.public_id, "code": meter.code, "version": meter.version},
+        actor=actor,
+        at=at,
+    )
+    return meter
+
+
+def _meter_rename(meter: Meter, name: str, *, actor: Actor, at: datetime) -> Meter:
+    if meter.name != name:
+        before, meter.name = {"name": meter.name}, name
+        meter.save(update_fields=["name"])
+        audit_services.entry_write(
+            entity=meter, action="rename", actor=actor, at=at, before=before, after={"name": name}
+        )
+    return meter
+
+
+@unit_of_work
+def event_mapping_define(*, source: str, fields: Mapping[str, str], actor: Actor, at: datetime) -> EventMapping:
+    """
+    Say how one source's events are read, and return the version that is current; the same again changes nothing.
+
+    :raises EventMappingInvalid: naming every entry that cannot be accepted
+    """
+    problems = definitions.mapping_problems(source=source, fields=fields)
+    if problems:
+        summary = "; ".join(f"{problem.pointer}: {problem.detail}" for problem in problems)
+        raise EventMappingInvalid(f"The mapping cannot be accepted. {summary}", problems=problems)
+    locks.advisory_lock(f"metering:mapping:{source}")
+    current = EventMapping.objects.filter(source=source).order_by("-version").first()
+    if current is not None and current.fields == dict(fields):
+        return current
+    version = current.version + 1 if current else 1
+    mapping = EventMapping.objects.create(source=source, version=version, fields=dict(fields), defined_at=at)
+    audit_services.entry_write(
+        entity=mapping,
+        action="define",
+        actor=actor,
+        at=at,
+        before=current.fields if current else {},
+        after={"source": source, "version": version, "fields": dict(fields)},
+    )
+    return mapping
+
+
+@unit_of_work
+def meters_hold(*, event_types: Iterable[str]) -> dict[str, list[MeterTerms]]:
+    """Return the terms of all meters of these types, by type, and let nobody define one until the unit of work ends."""
+    fetch_all(usage_store_sql.METERS_HOLD, [f"{tenancy_context.current_schema()}:{_METERS_LOCK}"])
+    by_type: dict[str, list[MeterTerms]] = {}
+    for meter in Meter.objects.filter(event_type__in=set(event_types)).order_by("code", "version"):
+        by_type.setdefault(meter.event_type, []).append(MeterTerms.of(meter))
+    return by_type
+
+
+@unit_of_work
+def usage_batch_store(*, rows: Sequence[UsageRow], at: datetime, is_repeat_expected: bool) -> dict[str, str]:
+    """
+    Write events with their identity; the trigger adds them to the totals in the same statement.
+
+    Returns the verdict, "duplicate" or "conflict", of each key that was there already and so was not written again.
+
+    :param is_repeat_expected: go the way that tells keys apart, instead of the fast one that fails on the first repeat
+    :raises django.db.IntegrityError: on the fast way, if a key is taken; nothing is written then
+    """
+    ordered = sorted(rows, key=lambda row: row.key)
+    if not is_repeat_expected:
+        _copy(usage_store_sql.COPY_KEYS, (f"{row.key}\t\\\\x{row.payload_hash}\t{at.isoformat()}\n" for row in ordered))
+        _copy(usage_store_sql.COPY_EVENTS, (f"{row.key}\t{row.line}\n" for row in ordered))
+        return {}
+    keys = [row.key for row in ordered]
+    hashes = [bytes.fromhex(row.payload_hash) for row in ordered]
+    inserted = {key for (key,) in fetch_all(usage_store_sql.INSERT_KEYS, {"at": at, "keys": keys, "hashes": hashes})}
+    stored: dict[str, str] = dict(fetch_all(usage_store_sql.STORED_HASHES, [[k for k in keys if k not in inserted]]))
+    _copy(usage_store_sql.COPY_EVENTS, (f"{row.key}\t{row.line}\n" for row in ordered if row.key in inserted))
+    return {
+        row.key: "duplicate" if stored[row.key] == row.payload_hash else "conflict"
+        for row in ordered
+        if row.key not in inserted
+    }
+
+
+def _copy(statement: str, lines: Iterable[str]) -> None:
+    block = "".join(lines)
+    if not block:
+        return
+    # The cursor's COPY is the driver's own: its errors must be translated for those who catch Django's.
+    with connection.wrap_database_errors, connection.cursor() as cursor, cursor.copy(statement) as copy:
+        copy.write(block)
+
+
+@unit_of_work
+def quarantine_hold(*, refused: Sequence[RefusedEvent], mapping_source: str, at: datetime) -> None:
+    """Keep refused events as they came, with the reason; what is held for the same reason already is not repeated."""
+    QuarantinedEvent.objects.bulk_create(
+        (
+            QuarantinedEvent(
+                source=event.source,
+                event_id=event.event_id,
+                raw=event.raw.decode("utf-8", errors="backslashreplace").replace("\0", "\\x00"),
+                raw_hash=hashlib.sha256(event.raw).hexdigest(),
+                mapping_source=mapping_source,
+                code=event.code,
+                detail=event.detail,
+                received_at=at,
+            )
+            for event in refused
+        ),
+        batch_size=500,
+        ignore_conflicts=True,
+    )
+
+
+@unit_of_work
+def quarantine_lock_held(*, quarantined_id: UUID) -> QuarantinedEvent:
+    """
+    Lock a refused event that waits, and return it.
+
+    :raises QuarantinedEventUnknown: if there is none with this id
+    :raises ReplayRefused: if it was replayed already
+    """
+    locked = locks.get_many_for_update(QuarantinedEvent, [quarantined_id])
+    if not locked:
+        raise QuarantinedEventUnknown(f"There is no quarantined event with the id {quarantined_id}.")
+    if locked[0].status != QuarantineStatus.HELD:
+        raise ReplayRefused("The event was replayed already; it counts under its own id.")
+    return locked[0]
+
+
+@unit_of_work
+def quarantine_mark_replayed(*, quarantined: QuarantinedEvent, actor: Actor, at: datetime) -> None:
+    """Record that a refused event was accepted under its own id."""
+    facts: dict[str, Any] = {"source": quarantined.source, "event_id": quarantined.event_id, "code": quarantined.code}
+    transition_apply(
+        instance=quarantined,
+        action="replay",
+        actor=actor,
+        at=at,
+        topic="metering.quarantined_event.replayed",
+        payload=facts,
+    )
