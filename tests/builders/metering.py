@@ -6,10 +6,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from apps.common.actors import OPERATOR
+from apps.customers import selectors as customer_selectors
 from apps.metering import services
 from apps.metering.inputs import MeterInput
 from apps.metering.models import EventMapping, Meter
-from apps.workflows import usage_intake
+from apps.workflows import clocks, usage_intake
 from apps.workflows.usage_intake import IntakeResult
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -56,7 +57,14 @@ def events(
     prefix: str = "e",
     **overrides: Any,
 ) -> IntakeResult:
-    """Send `count` events of one moment with ids of their own, and require that all are accepted."""
+    """
+    Send `count` events of one moment with ids of their own at `at`, and require that all are accepted.
+
+    A customer on a test clock lives to see `at` first: events of its future would be refused.
+    """
+    clock = customer_selectors.customer_by_reference(customer).test_clock
+    if clock is not None and clock.now_at < at:
+        clocks.test_clock_advance(clock_id=clock.id, to=at, actor=OPERATOR, wall_at=at)
     batch = [
         event(
             id=f"{prefix}-{occurred_at:%Y%m%d%H%M%S}-{number}",
