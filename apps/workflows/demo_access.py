@@ -78,11 +78,11 @@ def _tenant_access(tenant: Tenant, *, at: datetime) -> TenantAccess:
         user = User.objects.filter(email=email).first() or identity_services.user_create(
             email=email, name=name.title(), password=password, is_staff=True, actor=OPERATOR, at=at
         )
-        identity_services.user_password_set(user_id=user.id, password=password, actor=OPERATOR, at=at)
+        identity_services.user_password_set(user=user, password=password, actor=OPERATOR, at=at)
         held = set(user.role_grants.values_list("role", flat=True))
         for role in roles:
             if role not in held:
-                identity_services.role_grant(user_id=user.id, role=role, actor=OPERATOR, at=at)
+                identity_services.role_grant(user=user, role=role, actor=OPERATOR, at=at)
         staff[email] = ", ".join(role.value for role in roles)
     portal_email = _portal_user(at=at)
     _key, secret = identity_services.api_key_issue(
@@ -106,5 +106,5 @@ def _portal_user(*, at: datetime) -> str:
     user = User.objects.filter(email=customer.email).first() or identity_services.user_create(
         email=customer.email, name=customer.name, password=None, is_staff=False, actor=OPERATOR, at=at
     )
-    identity_services.portal_membership_grant(user_id=user.id, customer_id=customer.id, actor=OPERATOR, at=at)
+    identity_services.portal_membership_grant(user=user, customer_id=customer.id, actor=OPERATOR, at=at)
     return str(customer.email)
