@@ -24,6 +24,9 @@ TEXT_LENGTH_MAX: Final = 255
 TYPE_LENGTH_MAX: Final = 120
 # 20 digits before the point and 12 behind it: a million of them still add up exactly inside 38 digits.
 _VALUE = re.compile(r"-?[0-9]{1,20}(?:\.[0-9]{1,12})?")
+_INSTANT = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,30})?([Zz]|[+-][0-9]{2}:[0-9]{2})?"
+)
 # The values of a grouping stand in the primary key of the totals, whose entries have a size limit.
 DIMENSION_LENGTH_MAX: Final = 100
 _REMEDIES: Final = {
@@ -87,14 +90,15 @@ def instant_read(text: str) -> datetime:
 
     :raises EventRefused: if it is no such time, or has no offset and so is no instant
     """
-    try:
-        # The length and the dash leave out the older forms of ISO 8601 that RFC 3339 does not know.
-        moment = datetime.fromisoformat(text) if len(text) >= 19 and text[4] == "-" and text[10] in "Tt " else None
-        if moment is not None and moment.tzinfo is not None:
-            return moment.astimezone(UTC)
-    except (ValueError, OverflowError):
-        moment = None
-    lack = "has no offset and so is no instant" if moment is not None else "is not an RFC 3339 time"
+    match = _INSTANT.fullmatch(text)
+    lack = "is not an RFC 3339 time"
+    if match is not None and match[1] is None:
+        lack = "has no offset and so is no instant"
+    elif match is not None:
+        try:
+            return datetime.fromisoformat(text.upper()).astimezone(UTC)
+        except (ValueError, OverflowError):
+            lack = "is not a day and time of the calendar"
     raise EventRefused("invalid_time", f"occurred_at '{text[:40]}' {lack}; write it like 2026-03-31T23:59:59Z.")
 
 

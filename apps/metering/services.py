@@ -178,19 +178,21 @@ def _copy(statement: str, lines: Iterable[str]) -> None:
 @unit_of_work
 def quarantine_hold(*, refused: Sequence[RefusedEvent], mapping_source: str, at: datetime) -> None:
     """Keep refused events as they came, with the reason; what is held for the same reason already is not repeated."""
+    # In one order for everybody: two batches that bring the same refused events must not wait for each other.
+    hashed = sorted(((hashlib.sha256(event.raw).hexdigest(), event) for event in refused), key=lambda pair: pair[0])
     QuarantinedEvent.objects.bulk_create(
         (
             QuarantinedEvent(
                 source=event.source,
                 event_id=event.event_id,
                 raw=event.raw.decode("utf-8", errors="backslashreplace").replace("\0", "\\x00"),
-                raw_hash=hashlib.sha256(event.raw).hexdigest(),
+                raw_hash=raw_hash,
                 mapping_source=mapping_source,
                 code=event.code,
                 detail=event.detail,
                 received_at=at,
             )
-            for event in refused
+            for raw_hash, event in hashed
         ),
         batch_size=500,
         ignore_conflicts=True,

@@ -50,9 +50,12 @@ CREATE TABLE metering_usageaggregate (
 """
 
 # A meter counts what was not there yet when it was defined. Definition and intake exclude each other by a lock, so no
-# event is half-way in, and the totals and every later reading of the raw events draw the same line for ever.
+# event is half-way in, and the totals and every later reading of the raw events draw the same line for ever. A
+# snapshot does not list the transaction that took it, so that one is kept beside it.
 CREATE_METER_SINCE = """
-ALTER TABLE metering_meter ADD COLUMN defined_snapshot pg_snapshot NOT NULL DEFAULT pg_current_snapshot();
+ALTER TABLE metering_meter
+    ADD COLUMN defined_snapshot pg_snapshot NOT NULL DEFAULT pg_current_snapshot(),
+    ADD COLUMN defined_xid xid8 NOT NULL DEFAULT pg_current_xact_id();
 """
 
 # The value of an event for a meter: 1 when it counts, else the meter's property, else the top-level quantity.
@@ -64,7 +67,7 @@ EVENT_VALUE = """
 # Of the type, written since the meter is there, carrying the filter's properties, and with a value to count.
 EVENT_MATCHES = """
     m.event_type = e.type AND e.properties @> m.filters
-    AND NOT pg_visible_in_snapshot(e.recorded_xid, m.defined_snapshot)
+    AND (NOT pg_visible_in_snapshot(e.recorded_xid, m.defined_snapshot) OR e.recorded_xid = m.defined_xid)
     AND (m.value_property = '' OR e.quantity IS NOT NULL OR e.properties ->> m.value_property IS NOT NULL)
 """
 
@@ -124,5 +127,5 @@ DROP TABLE metering_usageevent;
 DROP TABLE metering_usageeventkey;
 DROP FUNCTION metering_fold_usage();
 DROP FUNCTION metering_refuse_change();
-ALTER TABLE metering_meter DROP COLUMN defined_snapshot;
+ALTER TABLE metering_meter DROP COLUMN defined_snapshot, DROP COLUMN defined_xid;
 """
