@@ -51,7 +51,8 @@ class Environment(msgspec.Struct, kw_only=True, frozen=True, rename=lambda name:
         str,
         Meta(
             pattern=r"^(file|smtp|smtps)://",
-            description="file:// writes mails to LOCAL_DIR/mail; smtp://user:password@host:587 or smtps://...:465 sends.",
+            description="file:// writes mails to LOCAL_DIR/mail; smtp://user:password@host:587 or "
+            "smtps://...:465 sends.",
         ),
     ] = "file://"
     email_from: Annotated[str, Meta(min_length=3, description="Sender of mails.")] = "billing@countinghouse.localhost"

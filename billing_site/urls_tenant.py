@@ -1,5 +1,14 @@
-"""URLs of the shared schema: health, and the platform operators' site."""
+"""URLs of a tenant's host: API, back office, portal."""
 
-from django.urls import URLPattern, URLResolver
+from django.urls import URLPattern, URLResolver, include, path
+from django.views.generic import RedirectView
 
-urlpatterns: list[URLPattern | URLResolver] = []
+from apps.api import health
+
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("healthz", health.healthz),
+    path("api/v1/", include("apps.api.urls")),
+    path("backoffice/", include("apps.backoffice.urls")),
+    path("portal/", include("apps.portal.urls")),
+    path("", RedirectView.as_view(pattern_name="portal:home")),
+]

@@ -7,7 +7,7 @@ from apps.common.triggers import append_only
 
 
 class IdempotencyRecord(Entity):
-    """The answer first given to a key and body; the same key and body get it again, the same key and another body do not."""
+    """The answer first given to a key and body: the same pair gets it again, another body under the key does not."""
 
     id_prefix = "idm"
 

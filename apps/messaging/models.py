@@ -42,6 +42,7 @@ class DomainEvent(Entity):
         indexes = [
             models.Index(fields=["id"], name="domain_event_unsealed", condition=models.Q(position__isnull=True)),
             models.Index(fields=["topic", "position"], name="domain_event_topic"),
+            models.Index(fields=["request_id"], name="domain_event_request"),
         ]
         triggers = sealed_once(name="domain_event_sealed_once", sealed=("position",))
 

@@ -21,6 +21,11 @@ def events_of(*, aggregate_type: str, aggregate_id: UUID) -> QuerySet[DomainEven
     return DomainEvent.objects.filter(aggregate_type=aggregate_type, aggregate_id=aggregate_id).order_by("sequence")
 
 
+def events_of_request(*, request_id: str) -> list[DomainEvent]:
+    """Return what one request published, in the order in which it did."""
+    return list(DomainEvent.objects.filter(request_id=request_id).order_by("id")) if request_id else []
+
+
 def last_topic_of(*, events: Iterable[DomainEvent]) -> str:
     """Return the topic of the last event of a replay, by sequence and not by arrival; empty without events."""
     last = max(events, key=lambda event: event.sequence, default=None)

@@ -1,0 +1,31 @@
+"""Is the process alive, can it serve, and how is it doing: no tenant, no key, no secrets."""
+
+from django.db import DatabaseError, connection
+from django.db.migrations.executor import MigrationExecutor
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from apps.tenancy import selectors as tenancy_selectors
+
+
+def healthz(request: HttpRequest) -> JsonResponse:
+    """Say that the process answers; nothing else is asked, so that a slow database does not restart it."""
+    return JsonResponse({"status": "alive"})
+
+
+def readyz(request: HttpRequest) -> JsonResponse:
+    """Say whether requests can be served: the database answers and its shared tables are up to date."""
+    try:
+        executor = MigrationExecutor(connection)
+        waiting = len(executor.migration_plan(executor.loader.graph.leaf_nodes()))
+        tenants = len(tenancy_selectors.tenant_schemas_ready())
+    except DatabaseError as error:
+        return JsonResponse({"status": "not ready", "detail": f"database: {type(error).__name__}"}, status=503)
+    if waiting:
+        return JsonResponse({"status": "not ready", "detail": f"{waiting} migrations wait: run 'migrate'"}, status=503)
+    return JsonResponse({"status": "ready", "tenants": tenants})
+
+
+def metrics(request: HttpRequest) -> HttpResponse:
+    """Return this process's metrics in Prometheus' text format."""
+    return HttpResponse(generate_latest(), content_type=CONTENT_TYPE_LATEST)

@@ -1,0 +1,37 @@
+"""How much one key may ask for: a fixed window per minute, told in headers before it is felt.
+
+Counted in the process's cache: with several web processes the true limit is at most that many times as high. The
+limit protects the house from a runaway loop; it is not a price.
+"""
+
+from django.core.cache import cache
+from rest_framework.exceptions import Throttled
+
+from apps.common import clock
+from apps.identity.models import ApiKey
+
+WINDOW_SECONDS = 60
+UNITS_PER_WINDOW = 6_000
+EVENTS_PER_WINDOW = 6_000_000
+
+
+def take(*, key: ApiKey, units: int, kind: str = "requests", limit: int = UNITS_PER_WINDOW) -> dict[str, str]:
+    """
+    Count what a key asks for and return the RateLimit headers.
+
+    :raises Throttled: when the window is used up, with the seconds until the next one
+    """
+    second = int(clock.now().timestamp())
+    window, remaining_seconds = second // WINDOW_SECONDS, WINDOW_SECONDS - second % WINDOW_SECONDS
+    name = f"rate:{kind}:{key.id}:{window}"
+    cache.add(name, 0, timeout=WINDOW_SECONDS * 2)
+    try:
+        used = int(cache.incr(name, units))
+    except ValueError:
+        used = units
+    if used > limit:
+        raise Throttled(wait=remaining_seconds)
+    return {
+        "RateLimit-Policy": f'"{kind}";q={limit};w={WINDOW_SECONDS}',
+        "RateLimit": f'"{kind}";r={limit - used};t={remaining_seconds}',
+    }

@@ -1,0 +1,61 @@
+"""Version 1 of the API."""
+
+from django.urls import URLPattern, URLResolver, path, re_path
+from drf_spectacular.views import SpectacularJSONAPIView, SpectacularSwaggerView
+
+from apps.api import errors
+from apps.api.v1 import (
+    books,
+    customers,
+    invoices,
+    meters,
+    payments,
+    plans,
+    quarantine,
+    subscriptions,
+    usage,
+    usage_events,
+)
+
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("events", usage_events.events),
+    path("events/batch", usage_events.events_batch),
+    path("usage", usage.Usage.as_view()),
+    path("usage/quarantine", quarantine.QuarantineList.as_view()),
+    path("usage/quarantine/<str:reference>/replay", quarantine.QuarantineReplay.as_view()),
+    path("meters", meters.MeterList.as_view()),
+    path("meters/<str:reference>", meters.MeterDetail.as_view()),
+    path("plans", plans.PlanList.as_view()),
+    path("plans/<str:code>", plans.PlanDetail.as_view()),
+    path("plans/<str:code>/versions/<int:version>/publish", plans.PlanVersionPublish.as_view()),
+    path("pricing/estimate", plans.PricingEstimate.as_view()),
+    path("customers", customers.CustomerList.as_view()),
+    path("customers/<str:reference>", customers.CustomerDetail.as_view()),
+    path("customers/<str:reference>/payment-methods", customers.PaymentMethodList.as_view()),
+    path("subscriptions", subscriptions.SubscriptionList.as_view()),
+    path("subscriptions/<str:reference>", subscriptions.SubscriptionDetail.as_view()),
+    path("subscriptions/<str:reference>/periods", subscriptions.SubscriptionPeriods.as_view()),
+    path("invoices", invoices.InvoiceList.as_view()),
+    path("invoices/preview", invoices.InvoicePreview.as_view()),
+    path("invoices/<str:reference>", invoices.InvoiceDetail.as_view()),
+    path("invoices/<str:reference>/pdf", invoices.InvoicePdf.as_view()),
+    path("invoices/<str:reference>/finalize", invoices.InvoiceFinalize.as_view()),
+    path("invoices/<str:reference>/collect", invoices.InvoiceCollect.as_view()),
+    path("invoices/<str:reference>/lines/<str:line_reference>/explain", invoices.InvoiceLineExplain.as_view()),
+    path("invoices/<str:reference>/lines/<str:line_reference>/events.csv", invoices.InvoiceLineEvents.as_view()),
+    path("payments", payments.PaymentList.as_view()),
+    path("payments/<str:reference>", payments.PaymentDetail.as_view()),
+    path("payments/<str:reference>/resolve", payments.PaymentResolve.as_view()),
+    path("test-clocks", customers.TestClockList.as_view()),
+    path("test-clocks/<str:reference>", customers.TestClockDetail.as_view()),
+    path("test-clocks/<str:reference>/advance", customers.TestClockAdvance.as_view()),
+    path("billing-runs", books.BillingRunList.as_view()),
+    path("billing-runs/<str:reference>", books.BillingRunDetail.as_view()),
+    path("domain-events", books.DomainEventList.as_view()),
+    path("ledger/accounts", books.LedgerAccountList.as_view()),
+    path("ledger/trial-balance", books.TrialBalance.as_view()),
+    path("tax-rates", books.TaxRateList.as_view()),
+    path("openapi.json", SpectacularJSONAPIView.as_view(urlconf="apps.api.schema_urls"), name="openapi"),
+    path("docs/", SpectacularSwaggerView.as_view(url_name="openapi"), name="api-docs"),
+    re_path(r".*", errors.not_found),
+]

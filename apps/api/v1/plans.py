@@ -1,0 +1,153 @@
+"""Plans from pricing documents, and estimates that store nothing."""
+
+from typing import Any
+
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from apps.api import pagination
+from apps.api.base import IDEMPOTENCY_PARAMETER, ApiView
+from apps.api.errors import RequestInvalid
+from apps.api.serializers import EmptySerializer, InstantField, PublicIdField, StrictSerializer
+from apps.common.errors import FieldProblem
+from apps.plans import selectors, services
+
+
+class PlanVersionSerializer(serializers.Serializer):
+    """The terms of a plan."""
+
+    id = PublicIdField()
+    plan = serializers.CharField(source="plan.code")
+    version = serializers.IntegerField()
+    status = serializers.SerializerMethodField()
+    currency = serializers.CharField()
+    effective_at = InstantField()
+    published_at = InstantField()
+    document = serializers.JSONField()
+    document_hash = serializers.CharField()
+
+    def get_status(self, row: Any) -> str:
+        """Return draft, published or retired."""
+        return str(row.status).lower()
+
+
+class PlanSerializer(serializers.Serializer):
+    """A plan with its versions, newest first."""
+
+    id = PublicIdField()
+    code = serializers.CharField()
+    name = serializers.CharField()
+    versions = PlanVersionSerializer(many=True, source="versions.all")
+
+
+class PlanAppliedSerializer(serializers.Serializer):
+    """What applying a document did."""
+
+    plan = serializers.CharField(source="plan.code")
+    version = serializers.IntegerField(source="version.version")
+    status = serializers.SerializerMethodField()
+    is_changed = serializers.BooleanField()
+    difference = serializers.JSONField()
+
+    def get_status(self, row: Any) -> str:
+        """Return draft, published or retired."""
+        return str(row.version.status).lower()
+
+
+class EstimateSerializer(StrictSerializer):
+    """Either a charge with units, or a plan with usage."""
+
+    charge = serializers.DictField(required=False)
+    currency = serializers.CharField(max_length=3, required=False)
+    units = serializers.CharField(max_length=60, required=False)
+    rounding = serializers.CharField(max_length=10, required=False)
+    plan = serializers.CharField(max_length=60, required=False)
+    version = serializers.IntegerField(min_value=1, required=False)
+    usage = serializers.DictField(required=False)
+
+
+class PlanList(ApiView):
+    """All plans; apply a pricing document."""
+
+    scopes = {"GET": "catalog:write", "POST": "catalog:write"}
+
+    @extend_schema(parameters=pagination.LIST_PARAMETERS, responses=PlanSerializer(many=True))
+    def get(self, request: Request) -> Response:
+        """List plans, newest first."""
+        rows = selectors.plans_queryset().prefetch_related("versions__plan")
+        page, cursor = pagination.page_of(request, rows)
+        return Response({"data": PlanSerializer(page, many=True).data, "next_cursor": cursor})
+
+    @extend_schema(
+        request={"application/json": {"type": "object", "description": "A pricing document, see docs/schemas."}},
+        responses={200: PlanAppliedSerializer, 201: PlanAppliedSerializer},
+        parameters=[IDEMPOTENCY_PARAMETER],
+    )
+    def post(self, request: Request) -> Response:
+        """Apply a pricing document: the same one changes nothing, a changed one makes a draft version."""
+        if not isinstance(request.data, dict):
+            raise RequestInvalid("A pricing document is a JSON object.")
+        applied = services.plan_document_apply(document=request.data, actor=self.actor, at=self.at)
+        return Response(PlanAppliedSerializer(applied).data, status=201 if applied.is_changed else 200)
+
+
+class PlanDetail(ApiView):
+    """One plan."""
+
+    scopes = {"GET": "catalog:write"}
+
+    @extend_schema(responses=PlanSerializer)
+    def get(self, request: Request, code: str) -> Response:
+        """Return a plan by code or id, with all its versions."""
+        return Response(PlanSerializer(selectors.plan_by_reference(code)).data)
+
+
+class PlanVersionPublish(ApiView):
+    """Freeze a draft and put it on sale."""
+
+    scopes = {"POST": "catalog:write"}
+
+    @extend_schema(request=EmptySerializer, responses=PlanVersionSerializer, parameters=[IDEMPOTENCY_PARAMETER])
+    def post(self, request: Request, code: str, version: int) -> Response:
+        """Publish; every golden example of the document must come out."""
+        self.read(EmptySerializer)
+        published = services.plan_version_publish(plan_code=code, version=version, actor=self.actor, at=self.at)
+        return Response(PlanVersionSerializer(published).data)
+
+
+class PricingEstimate(ApiView):
+    """What something would cost; pure, stores nothing."""
+
+    scopes = {"POST": "usage:read"}
+
+    @extend_schema(request=EstimateSerializer, responses={200: serializers.DictField()})
+    def post(self, request: Request) -> Response:
+        """Estimate a charge for units, or a plan for usage, with the explanation of every line."""
+        data = self.read(EstimateSerializer)
+        if ("charge" in data) == ("plan" in data):
+            raise RequestInvalid(
+                "Give either a charge (with currency and units) or a plan (with usage).",
+                problems=(FieldProblem("/charge", "required", "either this or 'plan'"),),
+            )
+        if "plan" in data:
+            return Response(
+                selectors.plan_estimate(
+                    plan_code=data["plan"], version=data.get("version"), usage=data.get("usage", {}), at=self.at
+                )
+            )
+        if "currency" not in data:
+            raise RequestInvalid(
+                "A charge is priced in a currency.",
+                problems=(FieldProblem("/currency", "required", "an ISO 4217 code such as USD"),),
+            )
+        return Response(
+            selectors.charge_estimate(
+                charge=data["charge"],
+                currency=data["currency"],
+                units=data.get("units"),
+                rounding=data.get("rounding", "half_up"),
+                at=self.at,
+            )
+        )
