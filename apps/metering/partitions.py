@@ -20,9 +20,14 @@ _KNOWN_MAX: Final = 20_000
 # Months that are committed, so that a batch asks the database about a month once per process.
 _known: set[tuple[str, date]] = set()
 
+# Asked of the catalogue's rows, not by name: a name that was looked up and missing stays missing in the session's own
+# cache, even after the lock was waited for.
 _MISSING = """
 SELECT month FROM unnest(%s::date[]) month
-WHERE to_regclass('metering_usageevent_' || to_char(month, 'YYYYMM')) IS NULL
+WHERE NOT EXISTS (
+    SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE n.nspname = current_schema() AND c.relname = 'metering_usageevent_' || to_char(month, 'YYYYMM')
+)
 """
 _CREATE = "CREATE TABLE {name} (LIKE metering_usageevent INCLUDING DEFAULTS INCLUDING CONSTRAINTS)"
 _ATTACH = "ALTER TABLE metering_usageevent ATTACH PARTITION {name} FOR VALUES FROM (%s) TO (%s)"
