@@ -11,8 +11,6 @@ from django.test import Client
 
 from tests.builders import identity
 
-HOSTS = {"t_alpha": "alpha.localhost", "t_beta": "beta.localhost", "t_gamma": "gamma.localhost"}
-
 
 class Api:
     """Calls with one key; whatever a request does to the connection's schema, the test keeps its own."""
@@ -51,7 +49,7 @@ ApiMaker = Callable[..., Api]
 
 
 @pytest.fixture
-def api_for(tenant, clock) -> ApiMaker:
+def api_for(tenant) -> ApiMaker:
     """Make callers: `api_for("invoices:read")` has a new key of alpha with just these scopes."""
 
     def make(*scopes: str, host: str = "alpha.localhost") -> Api:
@@ -70,3 +68,12 @@ def api(api_for) -> Api:
 def anonymous(tenant) -> Api:
     """Call without a key."""
     return Api(key=None, host="alpha.localhost")
+
+
+@pytest.fixture
+def neighbour(tenant, other_tenant) -> Api:
+    """Call beta with a key that may do everything there."""
+    from apps.tenancy import context
+
+    with context.tenant_context(schema_name=other_tenant):
+        return Api(key=identity.api_key()[1], host="beta.localhost")

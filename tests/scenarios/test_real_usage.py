@@ -1,7 +1,7 @@
 """The main job on real input: shuffled, repeated, concurrent events become one exact, explained invoice a customer.
 
 With `../shared/data/usage_events.jsonl` beside the project it takes all of that; elsewhere a smaller file of our own
-stands in (made by `tests/data/make_usage.py`).
+stands in.
 """
 
 import json
@@ -17,7 +17,7 @@ import pytest
 from tests import live
 
 REAL = Path(__file__).resolve().parents[3] / "shared" / "data" / "usage_events.jsonl"
-OURS = Path(__file__).resolve().parents[1] / "data" / "usage_events.jsonl"
+OURS = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "sample_usage.jsonl"
 BATCH = 500
 
 PLAN = {
