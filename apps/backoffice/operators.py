@@ -89,6 +89,6 @@ class OperatorsSite(StaffSite):
 
 
 operators_site = OperatorsSite()
-operators_site._records_register(
+operators_site.records_register(
     ((Tenant, TenantAdmin), (Domain, DomainAdmin), (User, UserAdmin), (RoleGrant, RoleGrantAdmin))
 )

@@ -55,6 +55,7 @@ def press(request: HttpRequest, name: str, pk: UUID | None = None) -> HttpRespon
         "title": button.title,
         "button": button,
         "record": record,
+        "subject": button.subject(record) if record is not None else "",
         "amount": button.amount(record) if record is not None else "",
         "form": form,
         "back_url": record_url(record) if record is not None else _list_url(button),
@@ -114,6 +115,8 @@ def line_explain(request: HttpRequest, reference: str) -> HttpResponse:
         "amount": formatting.money_text(line.net_minor, line.invoice.currency),
         "explained": explained,
         "explanation": explained.explanation,
+        "period": formatting.period_text(line.service_starts_at, line.service_ends_at, line.invoice.customer.timezone),
+        "events": [_event(event) for event in explained.sample],
         "evidence": formatting.json_text((line.decision.get("tax") or {}).get("evidence", {})),
         "events_url": reverse("admin:line_events", args=[line.public_id]),
         "invoice_url": record_url(line.invoice),
@@ -211,6 +214,17 @@ def _found(read: Callable[[], Any]) -> Any:
         return read()
     except DomainError as error:
         raise Http404(error.detail) from error
+
+
+def _event(event: dict[str, Any]) -> dict[str, Any]:
+    occurred_at = formatting.instant_parse(event["occurred_at"])
+    return {
+        "occurred": formatting.instant_text(occurred_at, has_seconds=True),
+        "id": event["id"],
+        "source": event["source"],
+        "type": event["type"],
+        "quantity": "" if event["quantity"] is None else formatting.number_text(event["quantity"]),
+    }
 
 
 def _require(request: HttpRequest, permission: str) -> None:

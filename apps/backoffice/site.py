@@ -8,18 +8,19 @@ import copy
 from collections.abc import Callable, Iterable
 from functools import wraps
 from typing import Any
+from urllib.parse import urlencode
 
 from django.contrib.admin import ModelAdmin
 from django.db.models import Model
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.templatetags.static import static
-from django.urls import URLPattern, path
+from django.urls import URLPattern, path, reverse
 from unfold.sites import UnfoldAdminSite
 
 from apps.audit.admin import RECORDS as AUDIT
 from apps.backoffice import buttons, navigation, pages, panels, signing_in, work
-from apps.common import clock, sessions
+from apps.common import clock, formatting, sessions
 from apps.customers.admin import RECORDS as CUSTOMERS
 from apps.identity.admin import RECORDS as IDENTITY
 from apps.invoices.admin import RECORDS as INVOICES
@@ -66,6 +67,13 @@ class StaffSite(UnfoldAdminSite):
         """Return whether the person is staff and proved it by password; a portal's mailed link does not."""
         return super().has_permission(request) and not sessions.signed_in_by_link(request)
 
+    def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """Ask for e-mail and password, then lead to the page that was asked for, or home."""
+        # The theme's form posts to `app_path` and carries no other word of where to go.
+        asked = request.GET.get("next") or reverse("admin:index")
+        app_path = f"{request.path}?{urlencode({'next': asked})}"
+        return super().login(request, {"app_path": app_path, **(extra_context or {})})
+
     def _get_config(self, key: str, *args: Any) -> Any:
         # The theme reads its settings through this method, per site; ours has two sites that differ.
         look = self.look(*args[:1])
@@ -84,11 +92,15 @@ class StaffSite(UnfoldAdminSite):
             "SHOW_HISTORY": False,
             "SHOW_BACK_BUTTON": False,
             "COLORS": {**base, "primary": _PRIMARY},
-            "STYLES": [lambda request: static("backoffice/backoffice.css")],
+            "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": static("portal/icon.svg")}],
             "COMMAND": {"search_models": _SEARCHED, "search_callback": None, "show_history": False},
         }
 
-    def _records_register(self, records: Iterable[tuple[type[Model], type[ModelAdmin[Any]]]]) -> None:
+    def extra_context(self, context: dict[str, Any], request: HttpRequest) -> dict[str, Any]:
+        """Return the frame's context with our own style sheet; the theme takes style sheets from settings only."""
+        return {**context, "styles": [static("backoffice/backoffice.css")]}
+
+    def records_register(self, records: Iterable[tuple[type[Model], type[ModelAdmin]]]) -> None:
         for model, record_admin in records:
             self.register(model, record_admin)
 
@@ -144,7 +156,7 @@ class BackofficeSite(StaffSite):
         context = {
             **self.each_context(request),
             "title": self.index_title,
-            "at": at,
+            "at": formatting.instant_text(at),
             "cards": work.cards(user=request.user, at=at),
             "shows_runs": is_reader,
             "runs": work.runs_recent() if is_reader else [],
@@ -170,4 +182,4 @@ for _records in (
     PAYMENTS,
     NOTIFICATIONS,
 ):
-    backoffice_site._records_register(_records)
+    backoffice_site.records_register(_records)

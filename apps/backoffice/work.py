@@ -108,8 +108,11 @@ def cards(*, user: User, at: datetime) -> list[WorkCard]:
 
 
 def runs_recent() -> list[BillingRun]:
-    """Return the last runs with the count of each outcome."""
-    return list(invoice_selectors.billing_runs()[:RUNS_SHOWN])
+    """Return the last runs with the count of each outcome, and when they started in words."""
+    runs = list(invoice_selectors.billing_runs()[:RUNS_SHOWN])
+    for run in runs:
+        run.started_text = formatting.instant_text(run.started_at)  # type: ignore[attr-defined]
+    return runs
 
 
 def _card(key: str, kind: _Kind, rows: list[tuple[str, int, int, datetime | None]], at: datetime) -> WorkCard:

@@ -7,6 +7,7 @@ are named in their app's `RECORDS` and registered by the back office; nothing re
 """
 
 from collections.abc import Callable, Iterable
+from datetime import date, datetime
 from typing import Any, ClassVar
 
 from django.contrib.admin.utils import display_for_field, display_for_value, label_for_field, lookup_field, unquote
@@ -24,7 +25,7 @@ from apps.common import formatting
 
 EMPTY = "\N{EN DASH}"
 
-Column = Callable[[Any, Any], Any]
+Column = Callable[..., Any]
 
 
 class RecordAdmin(ModelAdmin):
@@ -44,6 +45,11 @@ class RecordAdmin(ModelAdmin):
     list_filter_sheet = False
     list_before_template = "backoffice/list_head.html"
     empty_value_display = EMPTY
+
+    def __init__(self, model: type[models.Model], admin_site: Any) -> None:
+        super().__init__(model, admin_site)
+        # Dates are written one way on every page; the framework's own way differs between lists and our pages.
+        self.list_display = tuple(_time_column(model, name) or name for name in self.list_display)
 
     def has_view_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
         """Return whether one of the user's roles lets them read this noun."""
@@ -67,7 +73,9 @@ class RecordAdmin(ModelAdmin):
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
         """Return the list, with what can be done on it."""
+        plural = str(self.opts.verbose_name_plural)
         context = {
+            "title": plural[:1].upper() + plural[1:],
             "purpose": self.purpose,
             "buttons": self.admin_site.list_buttons(request=request, model=self.model),
             **(extra_context or {}),
@@ -88,6 +96,7 @@ class RecordAdmin(ModelAdmin):
             "title": str(record),
             "opts": self.opts,
             "record": record,
+            "original": record,
             "facts": self.facts(record),
             "buttons": self.admin_site.record_buttons(request=request, record=record),
             "panels": self.admin_site.panels_of(request=request, record=record),
@@ -118,22 +127,53 @@ class RecordAdmin(ModelAdmin):
             pairs.append(("Id", format_html('<code class="ch-id">{}</code>', record.public_id)))
         for name in self.fact_fields:
             label = str(label_for_field(name, self.model, model_admin=self))
-            pairs.append((label[:1].upper() + label[1:], self._value(name, record)))
+            pairs.append((label[:1].upper() + label[1:].removesuffix(" at"), self._value(name, record)))
         return pairs
 
     def _value(self, name: str, record: models.Model) -> Any:
         field, attribute, value = lookup_field(name, record, self)
+        if value in (None, "", [], {}):
+            return EMPTY
         if field is None:
-            return (
-                EMPTY if value in (None, "") else display_for_value(value, EMPTY, getattr(attribute, "boolean", False))
-            )
+            return display_for_value(value, EMPTY, getattr(attribute, "boolean", False))
         if isinstance(field, models.ForeignKey):
             return record_link(getattr(record, field.name))
-        if isinstance(value, dict | list) and value:
-            return format_html('<pre class="ch-json" tabindex="0">{}</pre>', formatting.json_text(value))
-        if isinstance(value, dict | list) or value in (None, ""):
+        return _field_text(field, value)
+
+
+def _field_text(field: "models.Field[Any, Any]", value: Any) -> Any:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, datetime):
+        return formatting.instant_text(value)
+    if isinstance(value, date):
+        return formatting.date_text(value)
+    if isinstance(value, dict | list):
+        return format_html('<pre class="ch-json" tabindex="0">{}</pre>', formatting.json_text(value))
+    return display_for_field(value, field, EMPTY)
+
+
+def _time_column(model: type[models.Model], name: str) -> Column | None:
+    try:
+        field = model._meta.get_field(name)
+    except FieldDoesNotExist:
+        return None
+    if not isinstance(field, models.DateField):
+        return None
+    has_clock = isinstance(field, models.DateTimeField)
+    title = str(field.verbose_name)
+    title = f"{title.removesuffix(' at')} (UTC)" if has_clock else title
+    title = title[:1].upper() + title[1:]
+
+    @display(description=title, ordering=name)
+    def column(record: Any) -> str:
+        value = getattr(record, name)
+        if value is None:
             return EMPTY
-        return display_for_field(value, field, EMPTY)
+        return formatting.instant_text(value).removesuffix(" UTC") if has_clock else formatting.date_text(value)
+
+    column.__name__ = name
+    return column
 
 
 def record_link(record: models.Model | None, text: str = "") -> SafeString | str:

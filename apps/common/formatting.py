@@ -13,7 +13,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from babel import Locale, UnknownLocaleError
-from babel.dates import format_date, format_datetime
+from babel.dates import format_date
 from babel.numbers import NumberPattern, format_decimal, parse_pattern
 
 from apps.engine import currencies
@@ -68,10 +68,14 @@ def date_text(value: date, locale: Locale | str = DEFAULT_LOCALE, *, style: str 
     return text
 
 
-def instant_text(at: datetime, timezone: str = "UTC", locale: Locale | str = DEFAULT_LOCALE) -> str:
-    """Return an instant as date, time and zone of a place."""
-    text: str = format_datetime(at, format="d MMM y, HH:mm z", tzinfo=ZoneInfo(timezone), locale=_locale(locale))
-    return text
+def instant_text(
+    at: datetime, timezone: str = "UTC", locale: Locale | str = DEFAULT_LOCALE, *, has_seconds: bool = False
+) -> str:
+    """Return an instant as date, time and zone of a place, e.g. `Jan 15, 2026, 14:05 UTC`."""
+    place = at.astimezone(ZoneInfo(timezone))
+    # The zone's own abbreviation (CEST, EST): CLDR spells most of them as an offset.
+    clock = f"{place:%H:%M:%S}" if has_seconds else f"{place:%H:%M}"
+    return f"{date_text(place.date(), locale)}, {clock} {place.tzname()}"
 
 
 def period_text(

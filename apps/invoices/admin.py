@@ -1,14 +1,17 @@
 """Documents and runs in the back office."""
 
+from datetime import UTC
 from typing import Any
 
 from django.contrib.admin import SimpleListFilter
-from django.db.models import QuerySet
+from django.db.models import F, QuerySet, Value
+from django.db.models.functions import Coalesce, TruncDate
 from django.http import HttpRequest
 from unfold.decorators import display
 
 from apps.common import clock, formatting
-from apps.common.admin import EMPTY, RecordAdmin, badge, money_cell, money_column, status_column
+from apps.common.admin import EMPTY, RecordAdmin, badge, money_cell, money_column, status_column, words_before_colon
+from apps.customers import selectors as customer_selectors
 from apps.invoices import selectors
 from apps.invoices.models import BillingEntity, BillingRun, BillingRunItem, Invoice, InvoiceLine, NumberSeries
 
@@ -34,7 +37,11 @@ class OverdueFilter(SimpleListFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Invoice]) -> QuerySet[Invoice]:
         """Return what is still owed after its due date."""
-        return queryset.filter(status="OPEN", due_date__lt=clock.now().date()) if self.value() == "yes" else queryset
+        if self.value() != "yes":
+            return queryset
+        # By the clock each customer lives at, as the home page counts them.
+        now_at = Coalesce(F("customer__test_clock__now_at"), Value(clock.now()))
+        return queryset.annotate(today=TruncDate(now_at, tzinfo=UTC)).filter(status="OPEN", due_date__lt=F("today"))
 
 
 class InvoiceAdmin(RecordAdmin):
@@ -45,7 +52,7 @@ class InvoiceAdmin(RecordAdmin):
     list_display_links = ("number_text",)
     list_filter = ("status", OverdueFilter, "kind", "currency")
     search_fields = ("number", "customer__name", "customer__external_id", "customer__email")
-    list_select_related = ("customer",)
+    list_select_related = ("customer__test_clock",)
     date_hierarchy = "issue_date"
     fact_fields = (
         "number_text",
@@ -69,7 +76,6 @@ class InvoiceAdmin(RecordAdmin):
         "snapshot_hash",
     )
 
-    status_badge = status_column(STATUS_TONES)
     subtotal_money = money_column("subtotal_minor", "Subtotal")
     tax_money = money_column("tax_minor", "Tax")
     total_money = money_column("total_minor", "Total")
@@ -79,6 +85,13 @@ class InvoiceAdmin(RecordAdmin):
     def number_text(self, invoice: Invoice) -> str:
         """Return the number, or that there is none yet."""
         return invoice.number or "draft"
+
+    @display(description="Status", ordering="status")
+    def status_badge(self, invoice: Invoice) -> str:
+        """Return the status; an open invoice past its due date is said to be overdue."""
+        if _is_overdue(invoice):
+            return badge("Overdue", "danger")
+        return badge(words_before_colon(invoice, "status"), STATUS_TONES[str(invoice.status)])
 
     @display(description="Owed")
     def due_money(self, invoice: Invoice) -> str:
@@ -95,9 +108,14 @@ class InvoiceAdmin(RecordAdmin):
         if record.status == "DRAFT" and record.issues:
             reasons = " ".join(str(issue.get("detail") or issue.get("code")) for issue in record.issues)
             return "danger", f"This draft cannot be finalised: {reasons}"
-        if selectors.invoice_is_overdue(invoice=record, on_date=clock.now().date()):
-            return "warning", f"Overdue since {formatting.date_text(record.due_date)}." if record.due_date else ""
+        if record.due_date is not None and _is_overdue(record):
+            return "warning", f"Overdue: it was due on {formatting.date_text(record.due_date)}."
         return None
+
+
+def _is_overdue(invoice: Invoice) -> bool:
+    now_at = customer_selectors.customer_now(customer=invoice.customer, at=clock.now())
+    return selectors.invoice_is_overdue(invoice=invoice, on_date=now_at.date())
 
 
 class InvoiceLineAdmin(RecordAdmin):

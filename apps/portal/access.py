@@ -17,9 +17,10 @@ from django.template.response import TemplateResponse
 from django.utils.translation.trans_real import parse_accept_lang_header
 
 from apps.common import clock, formatting
-from apps.common.actors import Actor, ActorKind
+from apps.common.actors import Actor
 from apps.customers import selectors as customer_selectors
 from apps.customers.models import Customer
+from apps.identity import actors as identity_actors
 from apps.identity import selectors as identity_selectors
 from apps.identity.models import User
 from apps.invoices import selectors as invoice_selectors
@@ -42,7 +43,7 @@ class Viewer:
     @property
     def actor(self) -> Actor:
         """Return the person as the audit trail names them."""
-        return Actor(kind=ActorKind.CUSTOMER, id=self.user.id, label=str(self.user))
+        return identity_actors.actor_of_user(self.user)
 
     def now(self) -> datetime:
         """Return the time at which the customer lives."""

@@ -84,10 +84,7 @@ def sent(request: HttpRequest) -> HttpResponse:
 def open_link(request: HttpRequest, token: str) -> HttpResponse:
     """Sign in by a link that was mailed; a press is needed, because mail scanners open links before people do."""
     if request.method == "GET":
-        response: HttpResponse = TemplateResponse(request, "portal/open_link.html", page_context(request))
-        # The address holds the key; it must not travel on to another site.
-        response["Referrer-Policy"] = "no-referrer"
-        return response
+        return TemplateResponse(request, "portal/open_link.html", page_context(request))
     nonce = request.COOKIES.get(NONCE_COOKIE, "")
     if not attempts.attempt_allow(key=f"open:{_network(request)}", limit=OPENED_MAX, window_seconds=WINDOW_SECONDS):
         return _refused(request, "Too many links were tried. Wait a quarter of an hour, then ask for a new one.", 429)

@@ -1,7 +1,7 @@
 """What a customer uses right now, by meter and by day, ready to be drawn."""
 
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 from apps.common import formatting
 from apps.engine.exact import Rounding, round_ratio
 from apps.metering import selectors as metering_selectors
-from apps.metering.models import Meter
+from apps.metering.models import Meter, MeterAggregation
 from apps.portal.access import Viewer
 from apps.subscriptions import selectors as subscription_selectors
 from apps.subscriptions.models import BillingPeriod, Subscription, SubscriptionStatus
@@ -18,6 +18,7 @@ from apps.subscriptions.models import BillingPeriod, Subscription, SubscriptionS
 CHART_HEIGHT = 120
 BAR_WIDTH = 16
 BAR_STEP = 20
+DAYS_SHOWN = 62
 # Digits behind the point in the daily table: enough to see, exact amounts are on the invoice.
 DIGITS_SHOWN = Decimal("0.001")
 
@@ -109,19 +110,8 @@ def _meter_usage(
         ends_at=period.ends_at,
     )
     zone = ZoneInfo(subscription.timezone)
-    points = metering_selectors.usage_series(
-        meter=meter,
-        customer_id=customer_id,
-        starts_at=period.starts_at,
-        ends_at=period.ends_at,
-        granularity="day",
-        timezone=subscription.timezone,
-    )
-    divisor = _divisor(meter)
-    by_day = {
-        point.starts_at.astimezone(zone).date(): (point.quantity / divisor, point.event_count) for point in points
-    }
-    days = _days(period.starts_at.astimezone(zone).date(), (period.ends_at.astimezone(zone)), until=at.astimezone(zone))
+    days = _days(period.starts_at.astimezone(zone).date(), period.ends_at.astimezone(zone), until=at.astimezone(zone))
+    by_day = _used_by_day(meter, subscription, period, days[0], zone)
     largest = max((quantity for quantity, _ in by_day.values()), default=Decimal(0))
     return MeterUsage(
         name=meter.name,
@@ -135,6 +125,29 @@ def _meter_usage(
         first_day=formatting.date_text(days[0], viewer.locale),
         last_day=formatting.date_text(days[-1], viewer.locale),
     )
+
+
+def _used_by_day(
+    meter: Meter, subscription: Subscription, period: BillingPeriod, first: date, zone: ZoneInfo
+) -> dict[date, tuple[Decimal, int]]:
+    """Return quantity and number of events per local day, folded from hours: days begin at the customer's midnight."""
+    hours = metering_selectors.usage_series(
+        meter=meter,
+        customer_id=subscription.customer_id,
+        subscription_id=subscription.id,
+        starts_at=max(period.starts_at, datetime.combine(first, time(), tzinfo=zone)),
+        ends_at=period.ends_at,
+        granularity="hour",
+    )
+    divisor = _divisor(meter)
+    by_day: dict[date, tuple[Decimal, int]] = {}
+    for hour in hours:
+        day = hour.starts_at.astimezone(zone).date()
+        quantity, count = by_day.get(day, (Decimal(0), 0))
+        used = hour.quantity / divisor
+        quantity = max(quantity, used) if meter.aggregation == MeterAggregation.MAX else quantity + used
+        by_day[day] = (quantity, count + hour.event_count)
+    return by_day
 
 
 def _bar(viewer: Viewer, index: int, day: date, used: tuple[Decimal, int], largest: Decimal) -> Bar:
@@ -155,9 +168,10 @@ def _bar(viewer: Viewer, index: int, day: date, used: tuple[Decimal, int], large
 
 
 def _days(first: date, ends_at: datetime, *, until: datetime) -> list[date]:
-    """Return the local days of a half-open period, up to today."""
+    """Return the local days of a half-open period up to today; of a long period the last ones."""
     last = (ends_at - timedelta(microseconds=1)).date()
     last = max(first, min(last, until.date()))
+    first = max(first, last - timedelta(days=DAYS_SHOWN - 1))
     return [first + timedelta(days=offset) for offset in range((last - first).days + 1)]
 
 

@@ -129,6 +129,13 @@ def line(request: HttpRequest, viewer: Viewer, reference: str, line_reference: s
         amount=formatting.money_text(explained.line.net_minor, found.currency, viewer.locale),
         explained=explained,
         explanation=explained.explanation,
+        period=formatting.period_text(
+            explained.line.service_starts_at,
+            explained.line.service_ends_at,
+            viewer.customer.timezone,
+            viewer.locale,
+        ),
+        events=[_event(event, viewer) for event in explained.sample],
     )
     return TemplateResponse(request, "portal/line.html", context)
 
@@ -235,6 +242,16 @@ def _tax(row: dict[str, str], currency: str, viewer: Viewer) -> dict[str, str]:
         "base": _money(row["base"], currency, viewer),
         "treatment": "" if row["treatment"] == "taxed" else row["treatment"].replace("_", " "),
         "tax": _money(row["tax"], currency, viewer),
+    }
+
+
+def _event(event: dict[str, Any], viewer: Viewer) -> dict[str, str]:
+    occurred_at = formatting.instant_parse(event["occurred_at"])
+    return {
+        "occurred": formatting.instant_text(occurred_at, viewer.customer.timezone, viewer.locale, has_seconds=True),
+        "id": event["id"],
+        "type": event["type"],
+        "quantity": "" if event["quantity"] is None else formatting.number_text(event["quantity"], viewer.locale),
     }
 
 

@@ -34,6 +34,10 @@ def _always(record: Any) -> bool:
     return True
 
 
+def _name(record: Any) -> str:
+    return str(record)
+
+
 def _nothing(record: Any) -> str:
     return ""
 
@@ -52,7 +56,8 @@ class Button:
     is_on_list: bool = False
     is_offered: Callable[[Any], bool] = _always
     form_class: type[forms.Form] = forms.Form
-    # The amount at stake, for the confirmation.
+    # What it is about, and the amount at stake, for the confirmation.
+    subject: Callable[[Any], str] = _name
     amount: Callable[[Any], str] = _nothing
     is_grave: bool = False
 

@@ -91,6 +91,10 @@ def _advance(press: Press) -> Outcome:
     return Outcome(message=f"The clock stands at {formatting.instant_text(clock.now_at)}.", record=clock)
 
 
+def _invoice_of(invoice: Invoice) -> str:
+    return f"{'Invoice ' + invoice.number if invoice.number else 'Draft invoice'} of {invoice.customer}"
+
+
 def _total(invoice: Invoice) -> str:
     return formatting.money_text(invoice.total_minor, invoice.currency)
 
@@ -111,6 +115,7 @@ BUTTONS = (
         "The customer is told; where a payment method is on file it is charged.",
         permission="invoices.finalize",
         model=Invoice,
+        subject=_invoice_of,
         run=_finalize,
         is_offered=_is_draft,
         amount=_total,
@@ -121,6 +126,7 @@ BUTTONS = (
         effect="The draft is built again from the usage and terms of now. The same facts change nothing.",
         permission="invoices.run",
         model=Invoice,
+        subject=_invoice_of,
         run=_refresh,
         is_offered=_is_draft,
         amount=_total,
@@ -131,6 +137,7 @@ BUTTONS = (
         effect="The draft is dropped and its period stays unbilled. It never had a number, so it leaves no gap.",
         permission="invoices.finalize",
         model=Invoice,
+        subject=_invoice_of,
         run=_discard,
         is_offered=_is_draft,
         form_class=ReasonForm,
@@ -143,6 +150,7 @@ BUTTONS = (
         effect="The customer's default payment method is charged with all that the invoice owes.",
         permission="payments.collect",
         model=Invoice,
+        subject=_invoice_of,
         run=_collect,
         is_offered=lambda invoice: invoice.due_minor > 0,
         amount=_owed,
@@ -153,6 +161,9 @@ BUTTONS = (
         effect="The processor is asked what became of this payment. Nothing is charged.",
         permission="payments.collect",
         model=PaymentAttempt,
+        subject=lambda attempt: (
+            f"Payment {attempt.sequence} for invoice {attempt.invoice} of {attempt.invoice.customer}"
+        ),
         run=_look_up,
         is_offered=lambda attempt: attempt.status in ("UNKNOWN", "SUBMITTED"),
         amount=lambda attempt: formatting.money_text(attempt.amount_minor, attempt.currency),
