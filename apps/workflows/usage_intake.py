@@ -175,7 +175,7 @@ def quarantine_replay(*, quarantined_id: UUID, actor: Actor, at: datetime) -> In
         reason = result.results[0]
         raise ReplayRefused(
             f"The event cannot be accepted yet ({reason.code}): {reason.detail}",
-            facts={"status": reason.status, "code": reason.code},
+            facts={"outcome": reason.status, "reason": reason.code},
         )
     metering_services.quarantine_mark_replayed(quarantined=quarantined, actor=actor, at=at)
     return result

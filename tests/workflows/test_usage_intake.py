@@ -295,7 +295,7 @@ def test_a_replay_counts_the_event_under_its_own_id_once(customer, at):
     held = QuarantinedEvent.objects.get()
     with pytest.raises(ReplayRefused) as caught:
         usage_intake.quarantine_replay(quarantined_id=held.id, actor=OPERATOR, at=at)
-    assert caught.value.facts["code"] == "unknown_customer"
+    assert caught.value.facts["reason"] == "unknown_customer"
     held.refresh_from_db()
     assert (held.status, QuarantinedEvent.objects.count(), _counts()) == ("HELD", 1, (0, 0, 0))
     customers.customer(external_id="newcomer")
