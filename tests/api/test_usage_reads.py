@@ -6,6 +6,7 @@ from apps.metering.models import Meter, QuarantinedEvent, UsageEvent
 from tests.builders import customers, metering, plans, subscriptions
 
 pytestmark = pytest.mark.django_db
+
 METER = {
     "code": "traffic",
     "name": "Traffic",
