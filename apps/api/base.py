@@ -7,17 +7,19 @@ from typing import Any, ClassVar, cast
 
 from drf_spectacular.utils import OpenApiParameter
 from rest_framework import serializers
+from rest_framework.exceptions import MethodNotAllowed
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from apps.api import dry_run, throttling
-from apps.api.errors import RequestInvalid, problem_document
+from apps.api.authentication import ApiPrincipal
+from apps.api.errors import CONTENT_TYPE, RequestInvalid
 from apps.api.idempotency import KEY_LENGTH_MAX, Answer, IdempotencyKeyRequired, KeyedRequest, answered_once
 from apps.common import clock
 from apps.common.actors import Actor
-from apps.common.errors import FieldProblem
+from apps.common.errors import FieldProblem, NotFound
 from apps.identity import actors as identity_actors
 from apps.identity.models import ApiKey
 
@@ -34,12 +36,13 @@ class ApiView(APIView):
     A route of the API. Concrete views parse, make one call inward, and render.
 
     `scopes` names the scope of each method; a method that is not in it is closed. `is_money` makes the
-    idempotency key a must on POST; `calls_vendor` says that the work may not run inside one transaction.
+    idempotency key a must on POST; `is_one_unit` is false where the work opens transactions of its own, because it
+    calls a vendor or commits piece by piece.
     """
 
     scopes: ClassVar[dict[str, str]] = {}
     is_money: ClassVar[bool] = False
-    calls_vendor: ClassVar[bool] = False
+    is_one_unit: ClassVar[bool] = True
     allows_dry_run: ClassVar[bool] = False
 
     request: Request
@@ -63,8 +66,18 @@ class ApiView(APIView):
 
     @property
     def is_dry_run(self) -> bool:
-        """Return whether the caller only wants to know what would happen."""
-        return self.request.query_params.get("dry_run", "").lower() in ("true", "1")
+        """
+        Return whether the caller only wants to know what would happen.
+
+        :raises RequestInvalid: for anything but true and false: a misspelt rehearsal must not be the real thing
+        """
+        text = self.request.query_params.get("dry_run", "false").lower()
+        if text not in ("true", "1", "false", "0"):
+            detail = "must be true or false"
+            raise RequestInvalid(
+                f"The parameter 'dry_run' {detail}.", problems=(FieldProblem("?dry_run", "dry_run_invalid", detail),)
+            )
+        return text in ("true", "1")
 
     def read(self, serializer_class: type[serializers.Serializer]) -> dict[str, Any]:
         """
@@ -77,6 +90,31 @@ class ApiView(APIView):
         validated: dict[str, Any] = serializer.validated_data
         return validated
 
+    def initial(self, request: Any, *args: Any, **kwargs: Any) -> None:
+        """
+        Prove the key, its scope and the form of the address.
+
+        :raises RequestInvalid: if a parameter holds a NUL, which no text of ours does and no database takes
+        """
+        super().initial(request, *args, **kwargs)
+        if any("\x00" in str(part) for part in kwargs.values()):
+            raise NotFound("There is nothing here: no id and no code holds a NUL.")
+        for name, value in request.query_params.items():
+            if "\x00" in name or "\x00" in value:
+                problem = FieldProblem(f"?{name}", "null_character", "must not hold a NUL")
+                raise RequestInvalid("The address holds a NUL; leave it out.", problems=(problem,))
+
+    def check_permissions(self, request: Any) -> None:
+        """
+        Ask for the scope of this method.
+
+        :raises MethodNotAllowed: to who has a key, where no scope would help because there is no such method
+        """
+        if isinstance(request.user, ApiPrincipal) and request.method not in self.scopes:
+            detail = f"{request.method} is not for this route; use {', '.join(sorted(self.scopes))}."
+            raise MethodNotAllowed(str(request.method), detail=detail)
+        super().check_permissions(request)
+
     def dispatch(self, request: Any, *args: Any, **kwargs: Any) -> Any:
         """Answer a request as the framework does, with keys and dry runs around the handler."""
         self.args, self.kwargs = args, kwargs
@@ -85,7 +123,7 @@ class ApiView(APIView):
         try:
             self.initial(request, *args, **kwargs)
             self.headers.update(throttling.take(key=self.key, units=1))
-            handler = getattr(self, str(request.method).lower(), self.http_method_not_allowed)
+            handler = getattr(self, str(request.method).lower())
             response = self._answer(lambda: handler(request, *args, **kwargs))
         except Exception as error:  # noqa: BLE001  every failure becomes a problem document
             response = self.handle_exception(error)
@@ -93,10 +131,11 @@ class ApiView(APIView):
         return self.response
 
     def _answer(self, handler: Callable[[], Response]) -> Response:
-        if self.request.method != "POST":
-            return handler()
+        # Asked first and of every method: who wants to rehearse must never get the real thing.
         if self.is_dry_run:
             return self._rehearse(handler)
+        if self.request.method != "POST":
+            return handler()
         key = self.request.headers.get("Idempotency-Key", "")
         if not key:
             if self.is_money:
@@ -117,13 +156,13 @@ class ApiView(APIView):
                 body=self.request.data,
             ),
             work=lambda: self._worked(handler),
-            is_atomic=not self.calls_vendor,
+            is_atomic=self.is_one_unit,
         )
         response = Response(answer.body, status=answer.status)
         if answer.is_replayed:
             response["Idempotent-Replayed"] = "true"
         if answer.status >= 400:  # noqa: PLR2004
-            response.content_type = "application/problem+json"
+            response.content_type = CONTENT_TYPE
         return response
 
     def _worked(self, handler: Callable[[], Response]) -> Answer:
@@ -134,18 +173,12 @@ class ApiView(APIView):
         return Answer(status=response.status_code, body=plain(response.data))
 
     def _rehearse(self, handler: Callable[[], Response]) -> Response:
-        if not self.allows_dry_run:
-            raise RequestInvalid("This route has no dry run; leave 'dry_run' out.")
+        if not self.allows_dry_run or self.request.method != "POST":
+            detail = "is not for this route; leave it out"
+            raise RequestInvalid(
+                f"The parameter 'dry_run' {detail}.", problems=(FieldProblem("?dry_run", "dry_run_invalid", detail),)
+            )
         return dry_run.rehearsed(handler)
-
-    def http_method_not_allowed(self, request: Any, *args: Any, **kwargs: Any) -> Response:
-        """Say which methods there are."""
-        document = problem_document(
-            status=405,
-            code="method_not_allowed",
-            detail=f"{request.method} is not for this route; use {', '.join(sorted(self.scopes))}.",
-        )
-        return Response(document, status=405, content_type="application/problem+json")
 
 
 def plain(data: Any) -> Any:

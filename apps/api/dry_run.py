@@ -10,13 +10,16 @@ from apps.common.db import rolled_back
 from apps.engine.money import minor_to_text
 from apps.ledger import selectors as ledger_selectors
 from apps.messaging import selectors as messaging_selectors
+from apps.messaging.models import DomainEvent
 
 
 def rehearsed(work: Callable[[], Response]) -> Response:
     """Return the answer of the work with `dry_run`: postings and domain events it would have left; nothing stays."""
     with rolled_back():
+        # The caller may choose the request id, and may have chosen it before.
+        earlier = {event.id for event in _events()}
         response = work()
-        events = messaging_selectors.events_of_request(request_id=context.request_id())
+        events = [event for event in _events() if event.id not in earlier]
         response.data = {
             **(response.data or {}),
             "dry_run": {
@@ -31,6 +34,10 @@ def rehearsed(work: Callable[[], Response]) -> Response:
             },
         }
         return response
+
+
+def _events() -> list[DomainEvent]:
+    return messaging_selectors.events_of_request(request_id=context.request_id())
 
 
 def _postings(source_type: str, source_id: Any) -> list[dict[str, Any]]:

@@ -27,17 +27,23 @@ STATUS_OF_KIND = {
 }
 
 
+# What every problem says of itself; a fact of the same name would replace it.
+_MEMBERS = frozenset({"type", "title", "status", "detail", "code", "errors", "request_id"})
+
+
 class RequestInvalid(Invalid):
-    """The request itself is wrong, before any rule of billing is asked."""
+    """The request itself is wrong, before any rule of billing is asked; its kinds may name a status of their own."""
 
     code: ClassVar[str] = "request_invalid"
+    http_status: ClassVar[int] = HTTPStatus.UNPROCESSABLE_ENTITY
 
 
 def problem_document(
     *, status: int, code: str, detail: str, errors: Iterable[FieldProblem] = (), facts: dict[str, Any] | None = None
 ) -> dict[str, Any]:
-    """Return a problem as JSON; `facts` are further members, e.g. the present status."""
+    """Return a problem as JSON; `facts` are further members, e.g. the present status as `current_status`."""
     return {
+        **{f"current_{name}" if name in _MEMBERS else name: value for name, value in (facts or {}).items()},
         "type": f"urn:countinghouse:problem:{code}",
         "title": HTTPStatus(status).phrase,
         "status": int(status),
@@ -45,14 +51,13 @@ def problem_document(
         "code": code,
         "errors": [{"pointer": item.pointer, "code": item.code, "detail": item.detail} for item in errors],
         "request_id": context.request_id(),
-        **(facts or {}),
     }
 
 
 def problem_of(error: Exception) -> dict[str, Any] | None:
     """Return the problem of an anticipated failure; nothing for a bug."""
     if isinstance(error, DomainError):
-        status = STATUS_OF_KIND.get(error.kind, HTTPStatus.CONFLICT)
+        status = getattr(error, "http_status", None) or STATUS_OF_KIND.get(error.kind, HTTPStatus.CONFLICT)
         return problem_document(
             status=status, code=error.code, detail=error.detail, errors=error.problems, facts=error.facts
         )
@@ -68,7 +73,7 @@ def problem_of(error: Exception) -> dict[str, Any] | None:
 def problem_handler(error: Exception, info: dict[str, Any]) -> Response:
     """Turn whatever a view raised into a problem; a bug becomes a 500 that says nothing of the inside."""
     document = problem_of(error)
-    headers: dict[str, str] = {}
+    headers: dict[str, str] = dict(getattr(error, "headers", {}))
     if document is None and isinstance(error, exceptions.APIException):
         document = _of_framework(error)
         if wait := getattr(error, "wait", None):
@@ -125,7 +130,9 @@ def _of_framework(error: exceptions.APIException) -> dict[str, Any]:
 def _flatten(detail: Any, pointer: str) -> Iterable[FieldProblem]:
     if isinstance(detail, dict):
         for name, inner in detail.items():
-            yield from _flatten(inner, pointer if name == "non_field_errors" else f"{pointer}/{name}")
+            # RFC 6901: a name may hold the characters that pointers are made of.
+            step = str(name).replace("~", "~0").replace("/", "~1")
+            yield from _flatten(inner, pointer if name == "non_field_errors" else f"{pointer}/{step}")
     elif isinstance(detail, list) and any(isinstance(item, dict | list) for item in detail):
         for index, inner in enumerate(detail):
             if inner:

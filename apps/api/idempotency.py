@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -29,6 +30,7 @@ class IdempotencyKeyRequired(Invalid):
     """Where money moves, a key is not optional."""
 
     code: ClassVar[str] = "idempotency_key_required"
+    http_status: ClassVar[int] = HTTPStatus.BAD_REQUEST
 
 
 class IdempotencyKeyReused(Invalid):
@@ -41,6 +43,7 @@ class RequestInProgress(Conflict):
     """The same request is being worked on at this moment."""
 
     code: ClassVar[str] = "request_in_progress"
+    headers: ClassVar[dict[str, str]] = {"Retry-After": str(RETRY_AFTER_SECONDS)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -43,7 +43,8 @@ def limit_of(request: Request) -> int:
     :raises RequestInvalid: if it is not a whole number from 1 to the maximum
     """
     text = request.query_params.get("limit", str(LIMIT_DEFAULT))
-    if not text.isdecimal() or not 1 <= int(text) <= LIMIT_MAX:
+    # The length first: the language refuses to read a number of thousands of digits.
+    if not text.isdecimal() or len(text) > len(str(LIMIT_MAX)) or not 1 <= int(text) <= LIMIT_MAX:
         raise _invalid("limit", f"must be a whole number from 1 to {LIMIT_MAX}")
     return int(text)
 

@@ -67,7 +67,11 @@ class InstantField(serializers.DateTimeField):
             raise serializers.ValidationError(
                 f'needs an offset; write "{value[:30]}Z" for UTC', code="time_without_offset"
             )
-        return at.astimezone(UTC)
+        try:
+            return at.astimezone(UTC)
+        except OverflowError:
+            # The first and last hours that can be written lie outside of what can be reckoned in UTC.
+            self.fail("invalid", format="2026-01-31T00:00:00Z")
 
     def to_representation(self, value: Any) -> Any:
         """Return the instant in UTC."""

@@ -15,11 +15,19 @@ UNITS_PER_WINDOW = 6_000
 EVENTS_PER_WINDOW = 6_000_000
 
 
+class RateLimited(Throttled):
+    """The window of this key is used up."""
+
+    def __init__(self, *, wait: int, headers: dict[str, str]) -> None:
+        super().__init__(wait=wait)
+        self.headers = headers
+
+
 def take(*, key: ApiKey, units: int, kind: str = "requests", limit: int = UNITS_PER_WINDOW) -> dict[str, str]:
     """
     Count what a key asks for and return the RateLimit headers.
 
-    :raises Throttled: when the window is used up, with the seconds until the next one
+    :raises RateLimited: when the window is used up, with the seconds until the next one
     """
     second = int(clock.now().timestamp())
     window, remaining_seconds = second // WINDOW_SECONDS, WINDOW_SECONDS - second % WINDOW_SECONDS
@@ -29,9 +37,10 @@ def take(*, key: ApiKey, units: int, kind: str = "requests", limit: int = UNITS_
         used = int(cache.incr(name, units))
     except ValueError:
         used = units
-    if used > limit:
-        raise Throttled(wait=remaining_seconds)
-    return {
+    headers = {
         "RateLimit-Policy": f'"{kind}";q={limit};w={WINDOW_SECONDS}',
-        "RateLimit": f'"{kind}";r={limit - used};t={remaining_seconds}',
+        "RateLimit": f'"{kind}";r={max(limit - used, 0)};t={remaining_seconds}',
     }
+    if used > limit:
+        raise RateLimited(wait=remaining_seconds, headers=headers)
+    return headers

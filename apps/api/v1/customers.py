@@ -250,7 +250,7 @@ class TestClockAdvance(ApiView):
 
     scopes = {"POST": "customers:write"}
     # Collection calls the gateway, which must not happen inside a transaction.
-    calls_vendor = True
+    is_one_unit = False
 
     @extend_schema(
         request=TestClockAdvanceSerializer, responses=TestClockSerializer, parameters=[IDEMPOTENCY_PARAMETER]

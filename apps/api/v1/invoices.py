@@ -187,7 +187,13 @@ class InvoiceList(InvoiceView):
                     f"The parameter 'status' {detail}.", problems=(FieldProblem("?status", "status_unknown", detail),)
                 )
             rows = rows.filter(status=_STATUSES[status])
-        if asked.get("overdue", "").lower() == "true":
+        overdue = asked.get("overdue", "false").lower()
+        if overdue not in ("true", "false"):
+            detail = "must be true or false"
+            raise RequestInvalid(
+                f"The parameter 'overdue' {detail}.", problems=(FieldProblem("?overdue", "overdue_invalid", detail),)
+            )
+        if overdue == "true":
             rows = rows.filter(id__in=selectors.invoices_overdue(on_date=self.at.date()).values("id"))
         for name in ("currency", "number"):
             if value := asked.get(name):
@@ -263,7 +269,7 @@ class InvoiceCollect(InvoiceView):
 
     scopes = {"POST": "payments:write"}
     is_money = True
-    calls_vendor = True
+    is_one_unit = False
 
     @extend_schema(request=EmptySerializer, responses=PaymentSerializer, parameters=[IDEMPOTENCY_PARAMETER])
     def post(self, request: Request, reference: str) -> Response:

@@ -67,7 +67,7 @@ class PaymentResolve(ApiView):
 
     scopes = {"POST": "payments:write"}
     is_money = True
-    calls_vendor = True
+    is_one_unit = False
 
     @extend_schema(request=EmptySerializer, responses=PaymentSerializer, parameters=[IDEMPOTENCY_PARAMETER])
     def post(self, request: Request, reference: str) -> Response:
