@@ -46,7 +46,7 @@ _SETTINGS = {
     "max_connections": "200",
     "max_wal_size": "2GB",
     "checkpoint_timeout": "10min",
-    "log_min_duration_statement": "2s",
+    "log_min_duration_statement": "15s",
     "log_line_prefix": "%m [%p] %d ",
 }
 _THROWAWAY_SETTINGS = {

@@ -265,6 +265,8 @@ def worker_service(settings: Settings, launch: Launch, postgres: EmbeddedPostgre
     log = settings.log_dir / "worker.log"
     command = [sys.executable, "-m", "celery", "-A", "billing_site", "worker"]
     command += [f"--concurrency={settings.worker_processes}", "--loglevel=INFO", "--without-gossip", "--without-mingle"]
+    # Heartbeats are events for a monitor that is not there, sent by a call that the queue does not have.
+    command += ["--without-heartbeat"]
 
     def start() -> "subprocess.Popen[bytes]":
         if postgres is not None:

@@ -31,6 +31,10 @@ LOGGING: dict[str, Any] = {
     "root": {"handlers": ["console"], "level": ENV.log_level},
     "loggers": {
         "django.request": {"level": "ERROR"},
+        # Every tick would be four lines; what fails is said at ERROR.
+        "celery.beat": {"level": "WARNING"},
+        "celery.worker.strategy": {"level": "WARNING"},
+        "celery.app.trace": {"level": "WARNING"},
         # It reports every schema switch at INFO.
         "django_tenants": {"level": "WARNING"},
     },
