@@ -127,6 +127,6 @@ def test_refused_events_are_listed_and_replayed(world):
 
 def test_quarantine_refuses_what_it_does_not_know(world):
     assert world.get("usage/quarantine?status=LOST").status_code == 422
-    assert world.get("usage/quarantine?code=a%00b").json()["data"] == []
+    assert 400 <= world.get("usage/quarantine?code=a%00b").status_code < 500
     assert world.post("usage/quarantine/qev_nothing/replay").status_code == 404
     assert world.post("usage/quarantine/qev_00000000000000000000000000/replay").status_code == 404

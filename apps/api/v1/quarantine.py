@@ -62,7 +62,7 @@ class QuarantineList(ApiView):
         if status:
             rows = rows.filter(status=status)
         if code:
-            rows = rows.filter(code=code.replace("\0", "")[:40])
+            rows = rows.filter(code=code[:40])
         page, cursor = page_of(request, rows)
         return Response({"data": QuarantinedEventSerializer(page, many=True).data, "next_cursor": cursor})
 
