@@ -52,7 +52,7 @@ def test_nobody_is_asked_for_a_key(anonymous, route):
 
 @every_route
 def test_every_other_scope_is_too_little(api_for, route):
-    """403 that names the scope, even for a key with all the others."""
+    """S044: 403 that names the scope, even for a key with all the others."""
     others = [scope for scope in Scope.values if scope not in (route.scope, Scope.ADMIN.value)]
     response = _call(api_for(*others), route)
     assert response.status_code == 403
@@ -62,7 +62,7 @@ def test_every_other_scope_is_too_little(api_for, route):
 
 @every_route
 def test_another_tenants_key_is_no_key(neighbour, route):
-    """S044: a key that may do everything next door proves nothing here, whatever the scope."""
+    """A key that may do everything next door proves nothing here, whatever the scope."""
     assert neighbour.get("customers").status_code == 200
     stranger = Api(host="alpha.localhost", key=neighbour.key)
     assert _call(stranger, route).status_code == 401
