@@ -4,7 +4,9 @@ import re
 from pathlib import Path
 
 import pytest
+from django.urls import resolve
 
+from apps.api import errors as api_errors
 from apps.lifecycle import diagrams
 from tests.contracts.source import ROOT
 
@@ -31,6 +33,19 @@ def test_files_that_papers_name_exist(paper: Path) -> None:
     missing = [name for name in _PATH.findall(text) if not any(ROOT.glob(name.rstrip("/")))]
     missing += [name for name in _LINK.findall(text) if not (paper.parent / name).exists()]
     assert not missing
+
+
+def test_routes_that_the_readme_calls_exist() -> None:
+    """Each `call METHOD path` of the README leads to a view that takes the method."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    lines = re.findall(r"\bcall (GET|POST) \"?([\w/$?=&-]+)", text)
+    assert len(lines) > 10
+    for method, path in lines:
+        plain = re.sub(r"\$\w+", "x", path.partition("?")[0])
+        match = resolve(f"/api/v1/{plain}", urlconf="billing_site.urls_tenant")
+        assert match.func is not api_errors.not_found, path
+        view = getattr(match.func, "view_class", None)
+        assert view is None or hasattr(view, method.lower()), f"{method} {path}"
 
 
 @pytest.mark.parametrize("paper", _ADRS, ids=named)
