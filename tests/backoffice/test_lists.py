@@ -75,7 +75,7 @@ def test_every_page_shows_facts_in_few_queries(client):
 
 
 def test_nothing_can_be_added_changed_or_deleted(client):
-    """S146: rows are made and changed by services; the back office has no form that saves one."""
+    """Rows are made and changed by services; the back office has no form that saves one."""
     for model in MODELS:
         url, row = _list_url(model), model._default_manager.first()
         assert client.get(f"{url}add/").status_code == 403, url
@@ -118,7 +118,7 @@ def test_invoice_page_leads_to_everything_behind_it(client, house):
 
 
 def test_other_tenants_rows_are_not_there(house):
-    """S027: a session of one tenant is none on another tenant's host, and nothing is shown there."""
+    """A session of one tenant is none on another tenant's host, and nothing is shown there."""
     user = faces.staff(Role.VIEWER)
     foreign = faces.browser(user, host="beta.localhost")
     answer = foreign.get(f"/backoffice/invoices/invoice/{house.invoice.id}/change/")

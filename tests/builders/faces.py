@@ -24,6 +24,7 @@ CHARGES = [
         "code": "api_calls",
         "description": "API calls",
         "meter": "api_calls",
+        "unit": "calls",
         "model": "graduated",
         "tiers": [{"up_to": "10", "unit_rate": "1.00"}, {"up_to": None, "unit_rate": "0.50"}],
     }
