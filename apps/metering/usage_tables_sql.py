@@ -71,8 +71,10 @@ EVENT_MATCHES = """
     AND (m.value_property = '' OR e.quantity IS NOT NULL OR e.properties ->> m.value_property IS NOT NULL)
 """
 
+# Most meters have no grouping, and a subquery for each of their events would cost as much as the rest of the fold.
 EVENT_DIMENSIONS = """
-    coalesce((SELECT jsonb_object_agg(d, e.properties -> d) FROM unnest(m.group_by) d), '{}'::jsonb)
+    CASE WHEN m.group_by = '{}' THEN '{}'::jsonb
+         ELSE (SELECT jsonb_object_agg(d, e.properties -> d) FROM unnest(m.group_by) d) END
 """
 
 # Upsert in key order: without a fixed order, two writers on the same customer deadlock. One statement per batch:
