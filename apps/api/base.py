@@ -17,6 +17,7 @@ from apps.api import dry_run, throttling
 from apps.api.authentication import ApiPrincipal
 from apps.api.errors import CONTENT_TYPE, RequestInvalid
 from apps.api.idempotency import KEY_LENGTH_MAX, Answer, IdempotencyKeyRequired, KeyedRequest, answered_once
+from apps.api.schema import ApiSchema
 from apps.common import clock
 from apps.common.actors import Actor
 from apps.common.errors import FieldProblem, NotFound
@@ -45,6 +46,7 @@ class ApiView(APIView):
     is_one_unit: ClassVar[bool] = True
     allows_dry_run: ClassVar[bool] = False
 
+    schema = ApiSchema()
     request: Request
 
     @property

@@ -4,6 +4,8 @@ Counted in the process's cache: with several web processes the true limit is at 
 limit protects the house from a runaway loop; it is not a price.
 """
 
+from datetime import UTC, datetime, timedelta
+
 from django.core.cache import cache
 from rest_framework.exceptions import Throttled
 
@@ -13,6 +15,7 @@ from apps.identity.models import ApiKey
 WINDOW_SECONDS = 60
 UNITS_PER_WINDOW = 6_000
 EVENTS_PER_WINDOW = 6_000_000
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class RateLimited(Throttled):
@@ -29,7 +32,7 @@ def take(*, key: ApiKey, units: int, kind: str = "requests", limit: int = UNITS_
 
     :raises RateLimited: when the window is used up, with the seconds until the next one
     """
-    second = int(clock.now().timestamp())
+    second = (clock.now() - _EPOCH) // timedelta(seconds=1)
     window, remaining_seconds = second // WINDOW_SECONDS, WINDOW_SECONDS - second % WINDOW_SECONDS
     name = f"rate:{kind}:{key.id}:{window}"
     cache.add(name, 0, timeout=WINDOW_SECONDS * 2)

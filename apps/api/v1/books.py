@@ -10,7 +10,8 @@ from rest_framework.response import Response
 from apps.api import pagination
 from apps.api.base import DRY_RUN_PARAMETER, IDEMPOTENCY_PARAMETER, ApiView
 from apps.api.errors import RequestInvalid
-from apps.api.serializers import ExactField, InstantField, PublicIdField, StrictSerializer, money_document
+from apps.api.schema import page
+from apps.api.serializers import ExactField, InstantField, MoneyField, PublicIdField, StrictSerializer, money_document
 from apps.common import ids
 from apps.common.errors import FieldProblem, NotFound
 from apps.invoices import selectors as invoice_selectors
@@ -49,7 +50,7 @@ class DomainEventList(ApiView):
             OpenApiParameter("type", str, description="one topic only"),
             pagination.LIST_PARAMETERS[0],
         ],
-        responses=DomainEventSerializer(many=True),
+        responses=page(DomainEventSerializer),
     )
     def get(self, request: Request) -> Response:
         """Return events behind a position, in order; ask again behind the last one."""
@@ -63,9 +64,44 @@ class DomainEventList(ApiView):
         events = messaging_selectors.domain_events_after(
             position=int(after), topic=request.query_params.get("type"), limit=limit + 1
         )
-        page = events[:limit]
-        cursor = str(page[-1].position) if len(events) > limit else None
-        return Response({"data": DomainEventSerializer(page, many=True).data, "next_cursor": cursor})
+        rows_shown = events[:limit]
+        cursor = str(rows_shown[-1].position) if len(events) > limit else None
+        return Response({"data": DomainEventSerializer(rows_shown, many=True).data, "next_cursor": cursor})
+
+
+class LedgerAccountSerializer(serializers.Serializer):
+    """An account of the chart."""
+
+    id = PublicIdField()
+    code = serializers.CharField()
+    name = serializers.CharField()
+    kind = serializers.CharField()
+    currency = serializers.CharField()
+
+
+class BalanceSerializer(serializers.Serializer):
+    """A currency's sum over all accounts."""
+
+    currency = serializers.CharField()
+    balance = MoneyField("balance_minor")
+
+
+class AccountBalanceSerializer(BalanceSerializer):
+    """An account's turnover and balance."""
+
+    code = serializers.CharField()
+    name = serializers.CharField()
+    kind = serializers.CharField()
+    debit = MoneyField("debit_minor")
+    credit = MoneyField("credit_minor")
+
+
+class TrialBalanceSerializer(serializers.Serializer):
+    """The trial balance, as the document describes it."""
+
+    as_of = InstantField(allow_null=True)
+    accounts = AccountBalanceSerializer(many=True)
+    totals = BalanceSerializer(many=True)
 
 
 class LedgerAccountList(ApiView):
@@ -73,14 +109,10 @@ class LedgerAccountList(ApiView):
 
     scopes = {"GET": "invoices:read"}
 
-    @extend_schema(responses={200: serializers.DictField()})
+    @extend_schema(responses=page(LedgerAccountSerializer))
     def get(self, request: Request) -> Response:
         """Return every account in order."""
-        data = [
-            {"id": account.public_id, "code": account.code, "name": account.name, "kind": account.kind,
-             "currency": account.currency}
-            for account in ledger_selectors.accounts()
-        ]  # fmt: skip
+        data = LedgerAccountSerializer(ledger_selectors.accounts(), many=True).data
         return Response({"data": data, "next_cursor": None})
 
 
@@ -91,7 +123,7 @@ class TrialBalance(ApiView):
 
     @extend_schema(
         parameters=[OpenApiParameter("as_of", str, description="RFC 3339; without it, of all time")],
-        responses={200: serializers.DictField()},
+        responses=TrialBalanceSerializer,
     )
     def get(self, request: Request) -> Response:
         """Return every account's turnover and balance, and the totals, which are zero."""
@@ -134,7 +166,7 @@ class BillingRunSerializer(serializers.Serializer):
     status = serializers.SerializerMethodField()
     trigger = serializers.CharField()
     started_at = InstantField()
-    completed_at = InstantField()
+    completed_at = InstantField(allow_null=True)
     counts = serializers.SerializerMethodField()
 
     def get_status(self, row: Any) -> str:
@@ -151,6 +183,19 @@ class BillingRunSerializer(serializers.Serializer):
         }
 
 
+class ParkedPeriodSerializer(serializers.Serializer):
+    """A period that could not be closed, and why."""
+
+    period = serializers.CharField()
+    reason = serializers.CharField()
+
+
+class BillingRunDetailSerializer(BillingRunSerializer):
+    """A run with what it had to leave."""
+
+    parked = ParkedPeriodSerializer(many=True)
+
+
 class BillingRunList(ApiView):
     """Billing runs; start one."""
 
@@ -160,11 +205,11 @@ class BillingRunList(ApiView):
     # Each period is closed or parked in a transaction of its own; one around them all would keep half of a parked one.
     is_one_unit = False
 
-    @extend_schema(parameters=pagination.LIST_PARAMETERS, responses=BillingRunSerializer(many=True))
+    @extend_schema(parameters=pagination.LIST_PARAMETERS, responses=page(BillingRunSerializer))
     def get(self, request: Request) -> Response:
         """List runs, newest first."""
-        page, cursor = pagination.page_of(request, invoice_selectors.billing_runs())
-        return Response({"data": BillingRunSerializer(page, many=True).data, "next_cursor": cursor})
+        rows_shown, cursor = pagination.page_of(request, invoice_selectors.billing_runs())
+        return Response({"data": BillingRunSerializer(rows_shown, many=True).data, "next_cursor": cursor})
 
     @extend_schema(
         request=BillingRunPostSerializer,
@@ -188,7 +233,7 @@ class BillingRunDetail(ApiView):
 
     scopes = {"GET": "invoices:read"}
 
-    @extend_schema(responses=BillingRunSerializer)
+    @extend_schema(responses=BillingRunDetailSerializer)
     def get(self, request: Request, reference: str) -> Response:
         """Return a run with its parked periods and their reasons."""
         try:
@@ -234,11 +279,11 @@ class TaxRateList(ApiView):
 
     scopes = {"GET": "catalog:write", "POST": "catalog:write"}
 
-    @extend_schema(parameters=pagination.LIST_PARAMETERS, responses=TaxRateSerializer(many=True))
+    @extend_schema(parameters=pagination.LIST_PARAMETERS, responses=page(TaxRateSerializer))
     def get(self, request: Request) -> Response:
         """List rates, newest first."""
-        page, cursor = pagination.page_of(request, tax_selectors.tax_rates_queryset())
-        return Response({"data": TaxRateSerializer(page, many=True).data, "next_cursor": cursor})
+        rows_shown, cursor = pagination.page_of(request, tax_selectors.tax_rates_queryset())
+        return Response({"data": TaxRateSerializer(rows_shown, many=True).data, "next_cursor": cursor})
 
     @extend_schema(
         request=TaxRatePostSerializer, responses={201: TaxRateSerializer}, parameters=[IDEMPOTENCY_PARAMETER]

@@ -10,6 +10,7 @@ from rest_framework.response import Response
 
 from apps.api import pagination
 from apps.api.base import IDEMPOTENCY_PARAMETER, ApiView
+from apps.api.schema import page
 from apps.api.serializers import InstantField, PublicIdField, ReferenceField, StrictSerializer
 from apps.common.errors import FieldProblem, Invalid
 from apps.customers import selectors, services
@@ -77,7 +78,7 @@ class CustomerSerializer(serializers.Serializer):
     tax_ids = serializers.SerializerMethodField()
     payment_terms_days = serializers.IntegerField()
     is_auto_collected = serializers.BooleanField()
-    test_clock = PublicIdField(source="test_clock.public_id", default=None)
+    test_clock = PublicIdField(source="test_clock.public_id", default=None, allow_null=True)
     created_at = InstantField()
 
     def get_billing_address(self, row: Any) -> dict[str, str]:
@@ -143,14 +144,14 @@ class CustomerList(ApiView):
 
     scopes = {"GET": "customers:write", "POST": "customers:write"}
 
-    @extend_schema(parameters=pagination.LIST_PARAMETERS, responses=CustomerSerializer(many=True))
+    @extend_schema(parameters=pagination.LIST_PARAMETERS, responses=page(CustomerSerializer))
     def get(self, request: Request) -> Response:
         """List customers, newest first."""
         rows: QuerySet[Any] = selectors.customers_queryset().select_related("test_clock")
         if external_id := request.query_params.get("external_id"):
             rows = rows.filter(external_id=external_id)
-        page, cursor = pagination.page_of(request, rows)
-        return Response({"data": CustomerSerializer(page, many=True).data, "next_cursor": cursor})
+        rows_shown, cursor = pagination.page_of(request, rows)
+        return Response({"data": CustomerSerializer(rows_shown, many=True).data, "next_cursor": cursor})
 
     @extend_schema(
         request=CustomerPostSerializer, responses={201: CustomerSerializer}, parameters=[IDEMPOTENCY_PARAMETER]
@@ -191,12 +192,12 @@ class PaymentMethodList(ApiView):
 
     scopes = {"GET": "customers:write", "POST": "payments:write"}
 
-    @extend_schema(responses=PaymentMethodSerializer(many=True))
+    @extend_schema(responses=page(PaymentMethodSerializer))
     def get(self, request: Request, reference: str) -> Response:
         """List methods that may be charged, newest first."""
         customer = selectors.customer_by_reference(reference)
-        page, cursor = pagination.page_of(request, payment_selectors.payment_methods_of(customer_id=customer.id))
-        return Response({"data": PaymentMethodSerializer(page, many=True).data, "next_cursor": cursor})
+        rows_shown, cursor = pagination.page_of(request, payment_selectors.payment_methods_of(customer_id=customer.id))
+        return Response({"data": PaymentMethodSerializer(rows_shown, many=True).data, "next_cursor": cursor})
 
     @extend_schema(
         request=PaymentMethodPostSerializer,
@@ -218,11 +219,11 @@ class TestClockList(ApiView):
 
     scopes = {"GET": "customers:write", "POST": "customers:write"}
 
-    @extend_schema(parameters=pagination.LIST_PARAMETERS, responses=TestClockSerializer(many=True))
+    @extend_schema(parameters=pagination.LIST_PARAMETERS, responses=page(TestClockSerializer))
     def get(self, request: Request) -> Response:
         """List test clocks, newest first."""
-        page, cursor = pagination.page_of(request, selectors.test_clocks_queryset())
-        return Response({"data": TestClockSerializer(page, many=True).data, "next_cursor": cursor})
+        rows_shown, cursor = pagination.page_of(request, selectors.test_clocks_queryset())
+        return Response({"data": TestClockSerializer(rows_shown, many=True).data, "next_cursor": cursor})
 
     @extend_schema(
         request=TestClockPostSerializer, responses={201: TestClockSerializer}, parameters=[IDEMPOTENCY_PARAMETER]

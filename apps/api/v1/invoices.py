@@ -5,7 +5,7 @@ from typing import Any
 
 from django.http import HttpResponse
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_field
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -13,6 +13,7 @@ from rest_framework.response import Response
 from apps.api import pagination
 from apps.api.base import DRY_RUN_PARAMETER, IDEMPOTENCY_PARAMETER, ApiView
 from apps.api.errors import RequestInvalid
+from apps.api.schema import page
 from apps.api.serializers import (
     EmptySerializer,
     ExactField,
@@ -44,25 +45,25 @@ class InvoiceSerializer(serializers.Serializer):
     """An invoice without its parts."""
 
     id = PublicIdField()
-    number = serializers.CharField()
+    number = serializers.CharField(allow_null=True)
     kind = serializers.SerializerMethodField()
     status = serializers.SerializerMethodField()
     is_overdue = serializers.SerializerMethodField()
     customer = serializers.SerializerMethodField()
-    subscription = PublicIdField(source="subscription.public_id", default=None)
+    subscription = PublicIdField(source="subscription.public_id", default=None, allow_null=True)
     currency = serializers.CharField()
     subtotal = MoneyField("subtotal_minor")
     tax = MoneyField("tax_minor")
     total = MoneyField("total_minor")
     paid = MoneyField("paid_minor")
     due = MoneyField("due_minor")
-    period_starts_at = InstantField()
-    period_ends_at = InstantField()
-    finalize_after_at = InstantField()
-    finalized_at = InstantField()
-    issue_date = serializers.DateField()
-    due_date = serializers.DateField()
-    paid_at = InstantField()
+    period_starts_at = InstantField(allow_null=True)
+    period_ends_at = InstantField(allow_null=True)
+    finalize_after_at = InstantField(allow_null=True)
+    finalized_at = InstantField(allow_null=True)
+    issue_date = serializers.DateField(allow_null=True)
+    due_date = serializers.DateField(allow_null=True)
+    paid_at = InstantField(allow_null=True)
     issues = serializers.JSONField()
     snapshot_hash = serializers.CharField()
 
@@ -79,6 +80,7 @@ class InvoiceSerializer(serializers.Serializer):
         at = customer_selectors.customer_now(customer=row.customer, at=self.context["at"])
         return selectors.invoice_is_overdue(invoice=row, on_date=at.astimezone(UTC).date())
 
+    @extend_schema_field({"oneOf": [{"type": "string"}, {"$ref": "#/components/schemas/Customer"}]})
     def get_customer(self, row: Any) -> Any:
         """Return the customer's id, or the customer when expanded."""
         if "customer" in self.context.get("expand", ()):
@@ -124,6 +126,7 @@ class InvoiceDetailSerializer(InvoiceSerializer):
     taxes = InvoiceTaxSerializer(many=True, source="tax_lines.all")
     payments = serializers.SerializerMethodField()
 
+    @extend_schema_field(PaymentSerializer(many=True))
     def get_payments(self, row: Any) -> list[dict[str, Any]]:
         """Return the tries to collect it, first to last."""
         return list(PaymentSerializer(payment_selectors.attempts_of(invoice_id=row.id), many=True).data)
@@ -172,7 +175,7 @@ class InvoiceList(InvoiceView):
             OpenApiParameter("currency", str),
             OpenApiParameter("number", str),
         ],
-        responses=InvoiceSerializer(many=True),
+        responses=page(InvoiceSerializer),
     )
     def get(self, request: Request) -> Response:
         """List invoices, newest first."""
@@ -198,9 +201,9 @@ class InvoiceList(InvoiceView):
         for name in ("currency", "number"):
             if value := asked.get(name):
                 rows = rows.filter(**{name: value})
-        page, cursor = pagination.page_of(request, rows)
+        rows_shown, cursor = pagination.page_of(request, rows)
         context = {"at": self.at, "expand": self.expanded()}
-        return Response({"data": InvoiceSerializer(page, many=True, context=context).data, "next_cursor": cursor})
+        return Response({"data": InvoiceSerializer(rows_shown, many=True, context=context).data, "next_cursor": cursor})
 
 
 class InvoiceDetail(InvoiceView):
@@ -219,7 +222,7 @@ class InvoicePreview(InvoiceView):
 
     scopes = {"POST": "invoices:read"}
 
-    @extend_schema(request=PreviewSerializer, responses={200: serializers.DictField()})
+    @extend_schema(request=PreviewSerializer, responses=OpenApiTypes.OBJECT)
     def post(self, request: Request) -> Response:
         """Run the real path for the running period and undo it."""
         data = self.read(PreviewSerializer)
@@ -286,7 +289,7 @@ class InvoiceLineExplain(InvoiceView):
 
     scopes = {"GET": "invoices:read"}
 
-    @extend_schema(responses={200: serializers.DictField()})
+    @extend_schema(responses=OpenApiTypes.OBJECT)
     def get(self, request: Request, reference: str, line_reference: str) -> Response:
         """Explain a line, recomputed from the raw events just now; the hashes say whether it agrees."""
         invoice = selectors.invoice_by_reference(reference)

@@ -9,6 +9,7 @@ from rest_framework.response import Response
 
 from apps.api import pagination
 from apps.api.base import IDEMPOTENCY_PARAMETER, ApiView
+from apps.api.schema import page
 from apps.api.serializers import EmptySerializer, InstantField, MoneyField, PublicIdField
 from apps.customers import selectors as customer_selectors
 from apps.payments import selectors
@@ -28,8 +29,8 @@ class PaymentSerializer(serializers.Serializer):
     failure_code = serializers.CharField()
     failure_kind = serializers.CharField()
     opened_at = InstantField()
-    resolved_at = InstantField()
-    next_lookup_at = InstantField()
+    resolved_at = InstantField(allow_null=True)
+    next_lookup_at = InstantField(allow_null=True)
 
     def get_status(self, row: Any) -> str:
         """Return created, submitted, succeeded, failed or unknown."""
@@ -41,14 +42,14 @@ class PaymentList(ApiView):
 
     scopes = {"GET": "payments:write"}
 
-    @extend_schema(parameters=pagination.LIST_PARAMETERS, responses=PaymentSerializer(many=True))
+    @extend_schema(parameters=pagination.LIST_PARAMETERS, responses=page(PaymentSerializer))
     def get(self, request: Request) -> Response:
         """List payments, newest first, of all invoices or of one customer's."""
         rows = selectors.attempts_queryset()
         if reference := request.query_params.get("customer"):
             rows = rows.filter(invoice__customer=customer_selectors.customer_by_reference(reference))
-        page, cursor = pagination.page_of(request, rows)
-        return Response({"data": PaymentSerializer(page, many=True).data, "next_cursor": cursor})
+        rows_shown, cursor = pagination.page_of(request, rows)
+        return Response({"data": PaymentSerializer(rows_shown, many=True).data, "next_cursor": cursor})
 
 
 class PaymentDetail(ApiView):

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -10,6 +11,7 @@ from rest_framework.response import Response
 from apps.api import pagination
 from apps.api.base import IDEMPOTENCY_PARAMETER, ApiView
 from apps.api.errors import RequestInvalid
+from apps.api.schema import page
 from apps.api.serializers import EmptySerializer, InstantField, PublicIdField, StrictSerializer
 from apps.common.errors import FieldProblem
 from apps.plans import selectors, services
@@ -24,7 +26,7 @@ class PlanVersionSerializer(serializers.Serializer):
     status = serializers.SerializerMethodField()
     currency = serializers.CharField()
     effective_at = InstantField()
-    published_at = InstantField()
+    published_at = InstantField(allow_null=True)
     document = serializers.JSONField()
     document_hash = serializers.CharField()
 
@@ -73,12 +75,12 @@ class PlanList(ApiView):
 
     scopes = {"GET": "catalog:write", "POST": "catalog:write"}
 
-    @extend_schema(parameters=pagination.LIST_PARAMETERS, responses=PlanSerializer(many=True))
+    @extend_schema(parameters=pagination.LIST_PARAMETERS, responses=page(PlanSerializer))
     def get(self, request: Request) -> Response:
         """List plans, newest first."""
         rows = selectors.plans_queryset().prefetch_related("versions__plan")
-        page, cursor = pagination.page_of(request, rows)
-        return Response({"data": PlanSerializer(page, many=True).data, "next_cursor": cursor})
+        rows_shown, cursor = pagination.page_of(request, rows)
+        return Response({"data": PlanSerializer(rows_shown, many=True).data, "next_cursor": cursor})
 
     @extend_schema(
         request={"application/json": {"type": "object", "description": "A pricing document, see docs/schemas."}},
@@ -122,7 +124,7 @@ class PricingEstimate(ApiView):
 
     scopes = {"POST": "usage:read"}
 
-    @extend_schema(request=EstimateSerializer, responses={200: serializers.DictField()})
+    @extend_schema(request=EstimateSerializer, responses=OpenApiTypes.OBJECT)
     def post(self, request: Request) -> Response:
         """Estimate a charge for units, or a plan for usage, with the explanation of every line."""
         data = self.read(EstimateSerializer)

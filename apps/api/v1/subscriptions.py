@@ -9,6 +9,7 @@ from rest_framework.response import Response
 
 from apps.api import pagination
 from apps.api.base import DRY_RUN_PARAMETER, IDEMPOTENCY_PARAMETER, ApiView
+from apps.api.schema import page
 from apps.api.serializers import InstantField, PublicIdField, ReferenceField, StrictSerializer
 from apps.customers import selectors as customer_selectors
 from apps.subscriptions import selectors, services
@@ -50,7 +51,7 @@ class SubscriptionSerializer(serializers.Serializer):
     """A subscription."""
 
     id = PublicIdField()
-    external_id = serializers.CharField()
+    external_id = serializers.CharField(allow_null=True)
     customer = PublicIdField(source="customer.public_id")
     plan = serializers.CharField(source="plan_version.plan.code")
     plan_version = serializers.IntegerField(source="plan_version.version")
@@ -58,8 +59,8 @@ class SubscriptionSerializer(serializers.Serializer):
     starts_at = InstantField()
     anchor = serializers.SerializerMethodField()
     timezone = serializers.CharField()
-    activated_at = InstantField()
-    ended_at = InstantField()
+    activated_at = InstantField(allow_null=True)
+    ended_at = InstantField(allow_null=True)
 
     def get_status(self, row: Any) -> str:
         """Return pending, active or ended."""
@@ -76,14 +77,14 @@ class SubscriptionList(ApiView):
     scopes = {"GET": "customers:write", "POST": "customers:write"}
     allows_dry_run = True
 
-    @extend_schema(parameters=pagination.LIST_PARAMETERS, responses=SubscriptionSerializer(many=True))
+    @extend_schema(parameters=pagination.LIST_PARAMETERS, responses=page(SubscriptionSerializer))
     def get(self, request: Request) -> Response:
         """List subscriptions, newest first, of all customers or of one."""
         rows = selectors.subscriptions_queryset()
         if reference := request.query_params.get("customer"):
             rows = rows.filter(customer=customer_selectors.customer_by_reference(reference))
-        page, cursor = pagination.page_of(request, rows)
-        return Response({"data": SubscriptionSerializer(page, many=True).data, "next_cursor": cursor})
+        rows_shown, cursor = pagination.page_of(request, rows)
+        return Response({"data": SubscriptionSerializer(rows_shown, many=True).data, "next_cursor": cursor})
 
     @extend_schema(
         request=SubscriptionPostSerializer,
@@ -123,9 +124,9 @@ class SubscriptionPeriods(ApiView):
 
     scopes = {"GET": "customers:write"}
 
-    @extend_schema(parameters=pagination.LIST_PARAMETERS, responses=PeriodSerializer(many=True))
+    @extend_schema(parameters=pagination.LIST_PARAMETERS, responses=page(PeriodSerializer))
     def get(self, request: Request, reference: str) -> Response:
         """List periods, newest first."""
         subscription = selectors.subscription_by_reference(reference)
-        page, cursor = pagination.page_of(request, selectors.periods_of(subscription_id=subscription.id))
-        return Response({"data": PeriodSerializer(page, many=True).data, "next_cursor": cursor})
+        rows_shown, cursor = pagination.page_of(request, selectors.periods_of(subscription_id=subscription.id))
+        return Response({"data": PeriodSerializer(rows_shown, many=True).data, "next_cursor": cursor})
