@@ -16,7 +16,7 @@ from django_fsm import ConcurrentTransition
 
 from apps.audit import selectors as audit_selectors
 from apps.audit.models import AuditEntry
-from apps.backoffice import buttons
+from apps.backoffice import buttons, signing_in
 from apps.common import clock, formatting
 from apps.common.admin import record_url
 from apps.common.errors import DomainError
@@ -64,7 +64,7 @@ def press(request: HttpRequest, name: str, pk: UUID | None = None) -> HttpRespon
 
 
 def _run(request: HttpRequest, button: buttons.Button, record: Any, data: dict[str, Any]) -> buttons.Outcome | None:
-    actor = identity_actors.actor_of_user(request.user)
+    actor = identity_actors.actor_of_user(signing_in.staff_of(request))
     press_made = buttons.Press(record=record, data=data, actor=actor, wall_at=clock.now())
     try:
         return button.run(press_made)
@@ -194,7 +194,7 @@ def audit_trail(request: HttpRequest) -> HttpResponse:
 def _page(request: HttpRequest, template: str, context: dict[str, Any]) -> TemplateResponse:
     # The wrapper that checked the sign-in names the site whose page this is.
     site: AdminSite = request.staff_site  # type: ignore[attr-defined]
-    request.current_app = site.name  # type: ignore[attr-defined]  # the admin's own templates look for it here
+    request.current_app = site.name  # the admin's own templates look for it here
     return TemplateResponse(request, template, {**site.each_context(request), **context})
 
 

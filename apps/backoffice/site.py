@@ -106,15 +106,15 @@ class StaffSite(UnfoldAdminSite):
 
     def record_buttons(self, *, request: HttpRequest, record: Model) -> list[buttons.Offer]:
         """Return what the user may do with a row."""
-        return buttons.offers_for_record(user=request.user, record=record)
+        return buttons.offers_for_record(user=signing_in.staff_of(request), record=record)
 
     def list_buttons(self, *, request: HttpRequest, model: type[Model]) -> list[buttons.Offer]:
         """Return what the user may do on a list."""
-        return buttons.offers_for_list(user=request.user, model=model)
+        return buttons.offers_for_list(user=signing_in.staff_of(request), model=model)
 
     def panels_of(self, *, request: HttpRequest, record: Model) -> list[panels.Panel]:
         """Return the tables of what belongs to a row."""
-        return panels.panels_of(record=record, user=request.user)
+        return panels.panels_of(record=record, user=signing_in.staff_of(request))
 
 
 class BackofficeSite(StaffSite):
@@ -147,7 +147,7 @@ class BackofficeSite(StaffSite):
             request.staff_site = self  # type: ignore[attr-defined]  # pages render inside this site's frame
             return view(request, *args, **kwargs)
 
-        return self.admin_view(with_site)  # type: ignore[no-any-return]
+        return self.admin_view(with_site)
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
         """Return the work that waits for somebody, not a list of tables."""
@@ -157,7 +157,7 @@ class BackofficeSite(StaffSite):
             **self.each_context(request),
             "title": self.index_title,
             "at": formatting.instant_text(at),
-            "cards": work.cards(user=request.user, at=at),
+            "cards": work.cards(user=signing_in.staff_of(request), at=at),
             "shows_runs": is_reader,
             "runs": work.runs_recent() if is_reader else [],
             "buttons": self.list_buttons(request=request, model=BillingRun),

@@ -11,7 +11,7 @@ from datetime import date, datetime
 from typing import Any, ClassVar
 
 from django.contrib.admin.utils import display_for_field, display_for_value, label_for_field, lookup_field, unquote
-from django.core.exceptions import FieldDoesNotExist, PermissionDenied
+from django.core.exceptions import PermissionDenied
 from django.db import models
 from django.http import Http404, HttpRequest
 from django.template.response import TemplateResponse
@@ -48,8 +48,14 @@ class RecordAdmin(ModelAdmin):
 
     def __init__(self, model: type[models.Model], admin_site: Any) -> None:
         super().__init__(model, admin_site)
-        # Dates are written one way on every page; the framework's own way differs between lists and our pages.
-        self.list_display = tuple(_time_column(model, name) or name for name in self.list_display)
+        # Made once: the list finds its columns by identity.
+        self._time_columns = {
+            field.name: _time_column(field) for field in model._meta.fields if isinstance(field, models.DateField)
+        }
+
+    def get_list_display(self, request: HttpRequest) -> list[Any]:
+        """Return the columns; dates are written one way on all pages, the framework's lists have a way of their own."""
+        return [self._time_columns.get(name, name) for name in super().get_list_display(request)]
 
     def has_view_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
         """Return whether one of the user's roles lets them read this noun."""
@@ -153,13 +159,8 @@ def _field_text(field: "models.Field[Any, Any]", value: Any) -> Any:
     return display_for_field(value, field, EMPTY)
 
 
-def _time_column(model: type[models.Model], name: str) -> Column | None:
-    try:
-        field = model._meta.get_field(name)
-    except FieldDoesNotExist:
-        return None
-    if not isinstance(field, models.DateField):
-        return None
+def _time_column(field: "models.DateField[Any, Any]") -> Column:
+    name = field.name
     has_clock = isinstance(field, models.DateTimeField)
     title = str(field.verbose_name)
     title = f"{title.removesuffix(' at')} (UTC)" if has_clock else title
@@ -247,9 +248,6 @@ def badge(words: str, tone: str) -> SafeString:
 
 def words_before_colon(record: models.Model, field: str) -> str:
     """Return the short name of a choice whose label reads `Name: what it means`."""
-    try:
-        choices: Iterable[Any] = record._meta.get_field(field).flatchoices
-    except FieldDoesNotExist:
-        choices = ()
+    choices: Iterable[Any] = getattr(record._meta.get_field(field), "flatchoices", ())
     value = getattr(record, field)
     return str(dict(choices).get(value, value)).split(":", maxsplit=1)[0]

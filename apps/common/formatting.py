@@ -64,7 +64,7 @@ def number_text(value: Decimal | int | str, locale: Locale | str = DEFAULT_LOCAL
 
 def date_text(value: date, locale: Locale | str = DEFAULT_LOCALE, *, style: str = "medium") -> str:
     """Return a calendar date, e.g. `15 Jan 2026`."""
-    text: str = format_date(value, format=style, locale=_locale(locale))  # type: ignore[arg-type]
+    text: str = format_date(value, format=style, locale=_locale(locale))
     return text
 
 
