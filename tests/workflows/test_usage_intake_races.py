@@ -13,6 +13,7 @@ from apps.common.db import fetch_all
 from apps.metering import partitions, selectors, services
 from apps.metering.models import QuarantinedEvent, UsageAggregate, UsageEvent
 from apps.tenancy import context as tenancy_context
+from apps.workflows import usage_parties
 from tests.builders import customers, metering
 
 pytestmark = pytest.mark.races
@@ -186,3 +187,38 @@ def test_event_identity_total_and_news_carry_one_transaction_id(world, at):
     )
     assert len(writers) == 1
     assert len(set(writers[0])) == 1
+
+
+def test_memory_is_a_fast_path_and_the_database_decides(world, at):
+    """S035: what a process remembers only saves look-ups; with its memory gone the answers are the same."""
+    schema_name, customer, meter, type_ = world
+    batch = _events(customer, type_, 3)
+    assert metering.send(*batch, at=at).accepted == 3
+    assert (schema_name, customer.external_id) in usage_parties._customers
+    assert metering.send(*batch, at=at).duplicates == 3
+    usage_parties._customers.clear()
+    partitions._known.clear()
+    assert metering.send(*batch, at=at).duplicates == 3
+    assert _counted(customer, meter) == 3
+
+
+def test_who_was_unknown_a_moment_ago_is_asked_for_again(world, at):
+    """S035: only what was found is remembered; a customer that is created is known to the very next batch."""
+    _schema, _customer, _meter, type_ = world
+    event = metering.event(customer="born later", type=type_)
+    assert metering.send(event, at=at).rejected == 1
+    newcomer = customers.customer(external_id="born later")
+    assert metering.send(event, at=at).accepted == 1
+    by_id = metering.event(customer=newcomer.public_id, type=type_)
+    assert metering.send(by_id, {**by_id, "customer": "born later"}, at=at).duplicates == 1
+
+
+def test_memory_is_bounded_and_kept_per_tenant(world, at, monkeypatch):
+    schema_name, customer, _meter, type_ = world
+    monkeypatch.setattr(usage_parties, "_ENTRIES_MAX", 2)
+    for number in range(4):
+        customers.customer(external_id=f"{type_}-{number}")
+        metering.send(metering.event(customer=f"{type_}-{number}", type=type_), at=at)
+    assert len(usage_parties._customers) <= 2
+    with tenancy_context.tenant_context(schema_name="t_beta"):
+        assert usage_parties.customers_find(references={customer.external_id}) == {}
