@@ -105,6 +105,15 @@ def clock(monkeypatch) -> FrozenClock:
     return frozen
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _tasks_run_where_they_are_called() -> None:
+    """Run a task when its message is sent: the broker is not what most tests are about."""
+    from billing_site import celery_app
+
+    celery_app.conf.task_always_eager = True
+    celery_app.conf.task_eager_propagates = True
+
+
 @pytest.fixture(autouse=True)
 def _no_network(monkeypatch) -> None:
     """Refuse every connection that leaves the machine."""

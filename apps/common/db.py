@@ -8,6 +8,8 @@ from typing import Any, ParamSpec, TypeVar
 from django.conf import settings
 from django.db import connection, transaction
 
+from apps.tenancy.context import current_schema
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -46,7 +48,7 @@ def require_tenant() -> None:
 
     :raises NoTenant: if no tenant is entered
     """
-    if connection.schema_name == settings.PUBLIC_SCHEMA_NAME:
+    if current_schema() == settings.PUBLIC_SCHEMA_NAME:
         raise NoTenant("No tenant is entered; wrap the call in tenancy.context.tenant_context(schema_name=...).")
 
 

@@ -7,6 +7,7 @@ from uuid import UUID
 from django.db import connection, models
 
 from apps.common.errors import NotFound
+from apps.tenancy.context import current_schema
 
 M = TypeVar("M", bound=models.Model)
 
@@ -36,4 +37,4 @@ def get_many_for_update(model: type[M], pks: Iterable[UUID]) -> list[M]:
 def advisory_lock(key: str) -> None:
     """Hold a named lock of this tenant until the unit of work ends; who comes second waits."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"{connection.schema_name}:{key}"])
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"{current_schema()}:{key}"])

@@ -10,7 +10,6 @@ from typing import Any
 
 import structlog
 from celery import shared_task
-from django.db import close_old_connections
 
 from apps.common import context, ids
 from apps.tenancy import context as tenancy_context
@@ -31,7 +30,6 @@ def tenant_task(*, name: str) -> Callable[[Callable[..., None]], Any]:
         @shared_task(name=name)
         @wraps(function)
         def run(*, schema_name: str, **arguments: Any) -> None:
-            close_old_connections()
             context.request_id_set(f"task-{ids.new_id()}")
             with tenancy_context.tenant_context(schema_name=schema_name):
                 function(schema_name=schema_name, **arguments)
@@ -39,6 +37,16 @@ def tenant_task(*, name: str) -> Callable[[Callable[..., None]], Any]:
         return run
 
     return declare
+
+
+# A wake-up that nobody picked up before the next tick is worthless: let it expire instead of stacking up.
+WAKE_UP_SECONDS = 60
+
+
+def wake_each_tenant(task: Any) -> None:
+    """Send one message of a tenant task to each ready tenant; the work itself is found in the tenant's tables."""
+    for schema_name in tenancy_selectors.tenant_schemas_ready():
+        task.apply_async(kwargs={"schema_name": schema_name}, expires=WAKE_UP_SECONDS)
 
 
 def for_each_tenant(work: Callable[..., Any], *, job: str) -> None:

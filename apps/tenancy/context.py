@@ -6,6 +6,7 @@ other's schema.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any, cast
 
 import structlog
 from django.conf import settings
@@ -41,4 +42,5 @@ def shared_context() -> Iterator[None]:
 
 def current_schema() -> str:
     """Return the schema that this thread's connection works in."""
-    return str(connection.schema_name)
+    # The tenant backend adds the attribute; the framework's types do not know it.
+    return str(cast(Any, connection).schema_name)

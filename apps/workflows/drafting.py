@@ -113,7 +113,7 @@ def _factor(subscription: Subscription, period: BillingPeriod) -> Fraction:
     return proration_factor(served=served, full=full, mode=ProrationMode.BY_SECOND, timezone=subscription.timezone)
 
 
-def _tax(category: str, subscription: Subscription, entity: BillingEntity, at: datetime) -> TaxDecision | None:
+def _tax(category: str | None, subscription: Subscription, entity: BillingEntity, at: datetime) -> TaxDecision | None:
     customer = subscription.customer
     return tax_selectors.tax_decide(
         regime=entity.tax_regime,

@@ -7,7 +7,7 @@ from celery import shared_task
 from apps.audit import services as audit_services
 from apps.common import clock
 from apps.common.actors import SCHEDULE
-from apps.common.tasks import for_each_tenant
+from apps.common.tasks import for_each_tenant, tenant_task, wake_each_tenant
 from apps.messaging import services as messaging_services
 from apps.metering import services as metering_services
 from apps.workflows import collection, cycle_close, invariants, relay
@@ -28,23 +28,38 @@ def journal_seal_all(**_future: Any) -> None:
 
 @shared_task(name="workflows.billing_run_all")
 def billing_run_all(**_future: Any) -> None:
-    """Close what is due."""
-    for_each_tenant(
-        lambda schema_name: cycle_close.billing_run_if_due(actor=SCHEDULE, at=clock.now(), wall_at=clock.now()),
-        job="billing run",
-    )
+    """Wake each tenant's billing run; tenants are closed side by side by whatever workers there are."""
+    wake_each_tenant(billing_run)
+
+
+@tenant_task(name="workflows.billing_run")
+def billing_run(*, schema_name: str, **_future: Any) -> None:
+    """Begin and close what is due in one tenant."""
+    cycle_close.billing_run_if_due(actor=SCHEDULE, at=clock.now(), wall_at=clock.now())
 
 
 @shared_task(name="workflows.drafts_finalize_all")
 def drafts_finalize_all(**_future: Any) -> None:
-    """Make documents of drafts past their grace."""
-    for_each_tenant(lambda schema_name: cycle_close.drafts_finalize_due(at=clock.now()), job="finalise drafts")
+    """Wake each tenant's finalising."""
+    wake_each_tenant(drafts_finalize)
+
+
+@tenant_task(name="workflows.drafts_finalize")
+def drafts_finalize(*, schema_name: str, **_future: Any) -> None:
+    """Make documents of one tenant's drafts past their grace."""
+    cycle_close.drafts_finalize_due(at=clock.now())
 
 
 @shared_task(name="workflows.payments_resolve_all")
 def payments_resolve_all(**_future: Any) -> None:
-    """Look up payments without an outcome."""
-    for_each_tenant(lambda schema_name: collection.payments_resolve_due(at=clock.now()), job="resolve payments")
+    """Wake each tenant's look-ups; they call vendors and may be slow, so no tenant waits for another's."""
+    wake_each_tenant(payments_resolve)
+
+
+@tenant_task(name="workflows.payments_resolve")
+def payments_resolve(*, schema_name: str, **_future: Any) -> None:
+    """Look up one tenant's payments without an outcome."""
+    collection.payments_resolve_due(at=clock.now())
 
 
 @shared_task(name="workflows.usage_partitions_all")
