@@ -4,7 +4,8 @@ import json
 from datetime import timedelta
 
 import pytest
-from django.db import transaction
+from django.db import OperationalError, transaction
+from psycopg import errors as postgres
 
 from apps.audit.models import AuditEntry
 from apps.common.actors import OPERATOR
@@ -369,3 +370,23 @@ def test_usage_is_taken_in_while_invoicing_stands_still(customer, at, monkeypatc
         monkeypatch.setattr(module, name, broken)
     assert metering.send(metering.event(), at=at).accepted == 1
     assert _counts() == (1, 1, 1)
+
+
+def test_a_deadlock_is_tried_again_and_a_stubborn_one_is_told(customer, at, monkeypatch):
+    real, calls = usage_intake.metering_services.usage_batch_store, []
+
+    def store(**arguments):
+        calls.append(arguments["is_repeat_expected"])
+        if len(calls) <= deaths:
+            raise OperationalError("deadlock detected") from postgres.DeadlockDetected()
+        return real(**arguments)
+
+    monkeypatch.setattr(usage_intake.metering_services, "usage_batch_store", store)
+    deaths = 2
+    assert metering.send(metering.event(), at=at).accepted == 1
+    assert calls == [False, True, True]
+    calls.clear()
+    deaths = usage_intake.TRIES_MAX
+    with pytest.raises(OperationalError):
+        metering.send(metering.event(), at=at)
+    assert (len(calls), _counts()) == (usage_intake.TRIES_MAX, (1, 1, 1))
