@@ -1,4 +1,4 @@
-"""JSON without surprises: no floats, no NaN, no key twice."""
+"""JSON without surprises: no floats, no NaN, no key twice, no half characters."""
 
 import json
 from typing import IO, Any
@@ -30,6 +30,7 @@ class StrictJSONParser(BaseParser):
         except (ValueError, RecursionError) as error:
             raise ParseError(f"The body is not JSON: {str(error) or 'it is nested too deeply'}.") from error
         _refuse_depth(value, _DEPTH_MAX)
+        _refuse_halves(value)
         return value
 
 
@@ -56,3 +57,17 @@ def _refuse_depth(value: Any, levels: int) -> None:
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     for item in inner:
         _refuse_depth(item, levels - 1)
+
+
+def _refuse_halves(value: Any) -> None:
+    # Half of a surrogate pair is no character: no database takes it, and no answer could repeat it.
+    if isinstance(value, str):
+        if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
+            raise ParseError("A text holds half of a surrogate pair, which is no character; send it whole.")
+    elif isinstance(value, dict):
+        for name, inner in value.items():
+            _refuse_halves(name)
+            _refuse_halves(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            _refuse_halves(inner)
