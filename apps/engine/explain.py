@@ -145,7 +145,19 @@ def _quantity_sentence(line: RatedLine, decision: Mapping[str, Any]) -> str:
     source = f'Meter "{line.terms.meter}"' if line.terms.meter else "The quantity given"
     source += f" (version {version})" if version is not None else ""
     events = f" from {usage['event_count']} events" if "event_count" in usage else ""
-    return f"{source} came to {_units_words(line, decimal_text(line.quantity))}{events}."
+    return f"{source} came to {_units_words(line, decimal_text(line.quantity))}{events}.{_measured_words(usage)}"
+
+
+def _measured_words(usage: Mapping[str, Any]) -> str:
+    """Say what was measured before units were rounded, when a meter rounds them."""
+    rounding = usage.get("unit_rounding")
+    if not rounding or "raw_quantity" not in usage:
+        return ""
+    divisor = rounding.get("divide_by")
+    divided = f", divided by {divisor}" if divisor not in (None, "1") else ""
+    words, digits = _ROUNDING_WORDS[rounding["mode"]], rounding["precision"]
+    whole = "a whole number" if not digits else f"{digits} digits after the point"
+    return f" Measured were {usage['raw_quantity']}{divided} and rounded {words} to {whole}."
 
 
 def _included_sentence(line: RatedLine) -> str | None:

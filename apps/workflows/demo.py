@@ -60,23 +60,26 @@ def demo_provision(*, at: datetime, say: Callable[[str], None]) -> list[Tenant]:
 
 
 def demo_fill(*, demo: DemoTenant, at: datetime, say: Callable[[str], None], months: int = MONTHS) -> None:
-    """Live one tenant's year, ending at `at`; the same tenant gives the same year each time."""
-    began_at = _months_before(at, months)
+    """
+    Live a tenant's last months and the running one up to `at`; the same tenant gives the same life each time.
+
+    It begins on the first of a month, so that the periods running now are neither all new nor all over.
+    """
+    starts = [_month_before(at, months - number) for number in range(months + 1)]
+    began_at = starts[0]
     catalogue_define(demo=demo, at=began_at)
     clock = customer_services.test_clock_create(name=CLOCK_NAME, now_at=began_at, actor=OPERATOR, at=at)
     dice = random.Random(demo.slug)  # noqa: S311  believable, not secret
     waiting = sorted(demo.customers, key=lambda c: (c.joins_month, c.join_day))
     active: list[DemoCustomer] = []
-    for month in range(months):
-        month_starts_at = _months_before(at, months - month)
-        month_ends_at = _months_before(at, months - month - 1)
+    for month, (month_starts_at, month_ends_at) in enumerate(zip(starts, [*starts[1:], at], strict=True)):
         while waiting and waiting[0].joins_month <= month:
             active.append(_join(waiting.pop(0), demo=demo, clock=clock, month_starts_at=month_starts_at))
         for day_starts_at in _days(month_starts_at, month_ends_at, step=5):
             until = min(day_starts_at + timedelta(days=5), month_ends_at)
             clocks.test_clock_advance(clock_id=clock.id, to=until, actor=OPERATOR, wall_at=at)
             _use(active, demo=demo, starts_at=day_starts_at, ends_at=until, at=until, dice=dice)
-        say(f"{demo.name}: month {month + 1} of {months}")
+        say(f"{demo.name}: month {month + 1} of {months + 1}")
     _seal()
 
 
@@ -204,10 +207,10 @@ def _days(starts_at: datetime, ends_at: datetime, *, step: int) -> Iterator[date
         day_at += timedelta(days=step)
 
 
-def _months_before(at: datetime, months: int) -> datetime:
-    """Return the instant `months` calendar months before the start of `at`'s day."""
+def _month_before(at: datetime, months: int) -> datetime:
+    """Return the first instant of the month `months` before the one of `at`."""
     index = at.year * 12 + at.month - 1 - months
-    return datetime(index // 12, index % 12 + 1, min(at.day, 28), tzinfo=UTC)
+    return datetime(index // 12, index % 12 + 1, 1, tzinfo=UTC)
 
 
 def _seal() -> None:

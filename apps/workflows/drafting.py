@@ -93,6 +93,7 @@ def _charge_input(
             "meter": charge.meter.public_id,
             "event_count": usage.event_count,
             "raw_quantity": decimal_text(usage.raw),
+            "unit_rounding": charge.meter.rounding,
             "snapshot": usage.snapshot,
         },
         tax=tax,

@@ -179,3 +179,22 @@ def test_every_line_can_be_explained(
     document = explanation.to_document()
     assert json.loads(json.dumps(document)) == document
     assert document["formula"]
+
+
+@pytest.mark.parametrize(
+    ("rounding", "words"),
+    [
+        (
+            {"mode": "ceil", "precision": 0, "divide_by": "1000000000"},
+            " Measured were 127310442311, divided by 1000000000 and rounded up to a whole number.",
+        ),
+        ({"mode": "half_up", "precision": 2}, " Measured were 127310442311 and rounded to the nearest, a half away "
+         "from zero to 2 digits after the point."),
+        (None, ""),
+    ],
+)  # fmt: skip
+def test_what_was_measured_before_units_were_rounded_is_said(rounding: dict[str, Any] | None, words: str) -> None:
+    terms = ChargeTerms(code="traffic", model="per_unit", meter="traffic_gb", unit="GB", unit_rate=Decimal("0.09"))
+    usage = {"event_count": 272, "raw_quantity": "127310442311", "unit_rounding": rounding}
+    decision = decision_of(ChargeInput(terms=terms, quantity=Decimal(128), meter_version=1, usage=usage))
+    assert explained(decision).quantity == f'Meter "traffic_gb" (version 1) came to 128 GB from 272 events.{words}'
