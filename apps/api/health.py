@@ -1,6 +1,6 @@
 """Is the process alive, can it serve, and how is it doing: no tenant, no key, no secrets."""
 
-from django.db import DatabaseError, connection
+from django.db import Error, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -19,7 +19,7 @@ def readyz(request: HttpRequest) -> JsonResponse:
         executor = MigrationExecutor(connection)
         waiting = len(executor.migration_plan(executor.loader.graph.leaf_nodes()))
         tenants = len(tenancy_selectors.tenant_schemas_ready())
-    except DatabaseError as error:
+    except Error as error:
         return JsonResponse({"status": "not ready", "detail": f"database: {type(error).__name__}"}, status=503)
     if waiting:
         return JsonResponse({"status": "not ready", "detail": f"{waiting} migrations wait: run 'migrate'"}, status=503)
