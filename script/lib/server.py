@@ -203,6 +203,9 @@ def run(settings: Settings, supervisor: Supervisor, environ: Mapping[str, str]) 
         if seconds > 1:
             say(f"  done in {seconds:.0f} s")
 
+    if postgres is None:
+        # Somebody else's server: a pooler in transaction mode would show tenants each other's rows.
+        manage("Checking the database", "check", "--database", "default")
     manage("Bringing the schemas up to date", "migrate", "--noinput")
     if env.get("CELERY_BROKER_URL", "pgmq://").startswith("pgmq://"):
         manage("Preparing the queue", "broker_install")
