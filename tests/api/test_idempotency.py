@@ -176,3 +176,29 @@ def test_a_key_is_free_after_every_end(committed_tenant):
         )
         assert held["Idempotent-Replayed"] == "true"
     assert context.current_schema() == committed_tenant
+
+
+@pytest.mark.races
+@pytest.mark.parametrize("is_one_key", [True, False], ids=["one key", "a key each"])
+def test_collecting_at_once_charges_once(committed_tenant, is_one_key):
+    """Six callers collect one invoice: one attempt, paid once; with a key each, the invoice refuses."""
+    caller = Api(key=identity.api_key()[1], host="gamma.localhost")
+    code = f"pay-{uuid.uuid4().hex[:8]}"
+    caller.post("meters", documents.METER)
+    caller.post("plans", documents.PLAN)
+    caller.post("plans/basic/versions/1/publish")
+    draft = documents.drafted(caller, external_id=code)
+    documents.made(caller.post(f"customers/{code}/payment-methods", documents.METHOD))
+    documents.made(caller.post(f"invoices/{draft['id']}/finalize", idempotency_key=f"{code}-f"))
+    path = f"invoices/{draft['id']}/collect"
+
+    def collect(number):
+        return caller.post(path, idempotency_key=f"{code}-{0 if is_one_key else number}")
+
+    answers = race(committed_tenant, [lambda number=number: collect(number) for number in range(6)])
+    assert {answer.status_code for answer in answers} <= {200, 409}
+    paid = [answer for answer in answers if answer.status_code == 200]
+    assert {answer.json()["status"] for answer in paid} == {"succeeded"}
+    assert len({answer.json()["id"] for answer in paid}) == 1
+    invoice = documents.made(caller.get(f"invoices/{draft['id']}"))
+    assert (invoice["status"], invoice["paid"], len(invoice["payments"])) == ("paid", invoice["total"], 1)
