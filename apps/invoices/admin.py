@@ -79,7 +79,7 @@ class InvoiceAdmin(RecordAdmin):
     subtotal_money = money_column("subtotal_minor", "Subtotal")
     tax_money = money_column("tax_minor", "Tax")
     total_money = money_column("total_minor", "Total")
-    paid_money = money_column("paid_minor", "Paid")
+    paid_money = money_column("paid_minor", "Paid so far")
 
     @display(description="Number", ordering="number")
     def number_text(self, invoice: Invoice) -> str:

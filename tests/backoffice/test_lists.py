@@ -126,6 +126,15 @@ def test_other_tenants_rows_are_not_there(house):
     assert "/backoffice/login/" in answer["Location"]
 
 
+def test_empty_lists_teach(tenant):
+    """An empty list says what will be in it; a search without a hit says how to get back."""
+    client = faces.browser(faces.staff(Role.VIEWER))
+    page = client.get("/backoffice/invoices/invoice/").content.decode()
+    assert "Nothing here yet" in page
+    assert "Create a new item" not in page
+    assert "Show everything" in client.get("/backoffice/invoices/invoice/", {"q": "zzz"}).content.decode()
+
+
 def test_search_box_finds_invoices_by_number(client, house):
     found = client.get("/backoffice/search/", {"s": house.invoice.number, "extended": "1"}).content.decode()
     assert str(house.invoice.pk) in found
