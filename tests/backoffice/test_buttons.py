@@ -10,7 +10,6 @@ from apps.customers.models import TestClock
 from apps.identity.models import ApiKey, Role
 from apps.identity.roles import PERMISSIONS
 from apps.invoices.models import BillingRun, Invoice
-from apps.messaging import services as messaging_services
 from apps.messaging.models import OutboxMessage
 from apps.metering.models import QuarantinedEvent
 from apps.payments.models import PaymentAttempt
@@ -180,8 +179,7 @@ def test_dead_message_is_requeued(tenant, at):
     faces.house()
     operator = faces.browser(faces.staff(Role.OPERATOR))
     message = OutboxMessage.objects.order_by("id").first()
-    OutboxMessage.objects.filter(pk=message.pk).update(status="PENDING", finished_at=None)
-    messaging_services.outbox_failed(message_id=message.pk, error="it broke", is_final=True, wall_at=at)
+    OutboxMessage.objects.filter(pk=message.pk).update(status="DEAD", finished_at=at, last_error="it broke")
     answer = _press(operator, "message-requeue", message)
     message.refresh_from_db()
     assert message.status == "PENDING"
