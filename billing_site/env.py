@@ -1,7 +1,7 @@
 """Read the process environment once, typed, and fail fast.
 
 Every variable the product understands is a field of `Environment`; nothing else in the project reads `os.environ`.
-`python manage.py env` prints the table below with the current values (secrets masked).
+`python -m billing_site.env` prints the table below.
 """
 
 from collections.abc import Mapping

@@ -5,6 +5,7 @@ the public schema when it is lost.
 """
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import wraps
 from typing import Any
 
@@ -30,8 +31,7 @@ def tenant_task(*, name: str) -> Callable[[Callable[..., None]], Any]:
         @shared_task(name=name)
         @wraps(function)
         def run(*, schema_name: str, **arguments: Any) -> None:
-            context.request_id_set(f"task-{ids.new_id()}")
-            with tenancy_context.tenant_context(schema_name=schema_name):
+            with _task_scope(), tenancy_context.tenant_context(schema_name=schema_name):
                 function(schema_name=schema_name, **arguments)
 
         return run
@@ -53,7 +53,11 @@ def for_each_tenant(work: Callable[..., Any], *, job: str) -> None:
     """Run `work(schema_name=...)` inside each ready tenant; one that fails is logged and never stops the next."""
     for schema_name in tenancy_selectors.tenant_schemas_ready():
         try:
-            with tenancy_context.tenant_context(schema_name=schema_name):
+            with _task_scope(), tenancy_context.tenant_context(schema_name=schema_name):
                 work(schema_name=schema_name)
         except Exception:  # noqa: BLE001  the next tenant must not pay for this one's trouble
             log.exception("job failed for a tenant", job=job, schema_name=schema_name)
+
+
+def _task_scope() -> AbstractContextManager[None]:
+    return context.request_scope(f"task-{ids.new_id()}")

@@ -48,6 +48,10 @@ class User(AbstractBaseUser):
         """Return the id as audit entries show it."""
         return ids.to_public(prefix=self.id_prefix, value=self.id)
 
+    def get_full_name(self) -> str:
+        """Return the name that the admin shows beside the address."""
+        return self.name
+
     # The admin asks these three; `backends.RoleBackend` answers from the roles.
     def has_perm(self, perm: str, obj: models.Model | None = None) -> bool:
         """Return whether the user's roles allow this."""

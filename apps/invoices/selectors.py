@@ -3,12 +3,20 @@
 from datetime import date, datetime
 from uuid import UUID
 
-from django.db.models import Count, F, Q, QuerySet
+from django.db.models import Case, Count, F, Q, QuerySet, Value, When
 from django.db.models.functions import Coalesce
 
 from apps.common import ids
 from apps.invoices.errors import BillingEntityMissing, InvoiceUnknown
-from apps.invoices.models import BillingEntity, BillingRun, Invoice, InvoiceLine, InvoiceStatus, NumberSeries
+from apps.invoices.models import (
+    BillingEntity,
+    BillingRun,
+    Invoice,
+    InvoiceKind,
+    InvoiceLine,
+    InvoiceStatus,
+    NumberSeries,
+)
 
 
 def billing_entity_default() -> BillingEntity:
@@ -60,17 +68,30 @@ def invoice_line_of(*, invoice: Invoice, reference: str) -> InvoiceLine:
     return line
 
 
+def invoice_live_of(*, period_id: UUID, kind: InvoiceKind) -> Invoice | None:
+    """Return the document of a period that counts; discarded and void ones do not."""
+    dead = (InvoiceStatus.DISCARDED, InvoiceStatus.VOID)
+    return Invoice.objects.filter(billing_period_id=period_id, kind=kind).exclude(status__in=dead).first()
+
+
 def invoice_lines(*, invoice_id: UUID) -> QuerySet[InvoiceLine]:
     """Return an invoice's lines in order."""
     return InvoiceLine.objects.filter(invoice_id=invoice_id).order_by("position")
 
 
 def drafts_due(*, at: datetime) -> QuerySet[Invoice]:
-    """Return drafts whose grace is over by their customer's own clock, oldest first."""
+    """
+    Return drafts whose grace is over by their customer's own clock, oldest first.
+
+    Those with issues come last: they are tried again in case the world was mended, and never stand before others.
+    """
     return (
-        Invoice.objects.annotate(now_at=Coalesce(F("customer__test_clock__now_at"), at))
+        Invoice.objects.annotate(
+            now_at=Coalesce(F("customer__test_clock__now_at"), at),
+            has_issues=Case(When(issues=[], then=Value(False)), default=Value(True)),
+        )
         .filter(status=InvoiceStatus.DRAFT, finalize_after_at__lte=F("now_at"))
-        .order_by("finalize_after_at", "id")
+        .order_by("has_issues", "finalize_after_at", "id")
     )
 
 

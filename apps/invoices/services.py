@@ -40,7 +40,7 @@ def invoice_draft_store(
         period_ends_at=draft.period.ends_at,
         drafted_at=at,
         finalize_after_at=context.finalize_after_at,
-        draft_hash=draft.hash,
+        draft_hash=draft_hash(draft),
         issues=draft_issues(draft),
     )
     _lines_store(invoice=invoice, draft=draft)
@@ -64,12 +64,12 @@ def invoice_draft_replace(*, invoice_id: UUID, draft: invoice_draft.InvoiceDraft
     """
     invoice = _draft_lock(invoice_id)
     issues = draft_issues(draft)
-    if invoice.draft_hash == draft.hash and invoice.issues == issues:
+    if invoice.draft_hash == draft_hash(draft) and invoice.issues == issues:
         return invoice
     invoice.lines.all().delete()
     invoice.tax_lines.all().delete()
     invoice.subtotal_minor, invoice.tax_minor = draft.subtotal_minor, draft.tax_minor
-    invoice.total_minor, invoice.draft_hash, invoice.issues = draft.total_minor, draft.hash, issues
+    invoice.total_minor, invoice.draft_hash, invoice.issues = draft.total_minor, draft_hash(draft), issues
     invoice.save(update_fields=["subtotal_minor", "tax_minor", "total_minor", "draft_hash", "issues"])
     _lines_store(invoice=invoice, draft=draft)
     return invoice
@@ -194,6 +194,20 @@ def billing_entity_update(*, profile: EntityProfile, actor: Actor, at: datetime)
         after={name: str(value) for name, value in changes.items()},
     )
     return entity
+
+
+def draft_hash(draft: invoice_draft.InvoiceDraft) -> str:
+    """
+    Return what tells whether a draft's facts changed.
+
+    The snapshot a quantity was read under is left out: it moves with every commit elsewhere, while the same count and
+    quantity of an append-only table are the same events.
+    """
+    document = draft.to_document()
+    for line in document["lines"]:
+        usage = {name: value for name, value in line["decision"]["usage"].items() if name != "snapshot"}
+        line["decision"] = {**line["decision"], "usage": usage}
+    return hashing.canonical_hash(document)
 
 
 def draft_issues(draft: invoice_draft.InvoiceDraft) -> list[dict[str, str]]:

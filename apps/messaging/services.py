@@ -102,17 +102,23 @@ def outbox_claim(*, limit: int, wall_at: datetime) -> list[ClaimedMessage]:
 
 
 @unit_of_work
-def outbox_done(*, message_id: UUID, wall_at: datetime) -> None:
-    """Record that the handler returned."""
-    OutboxMessage.objects.filter(id=message_id, status=OutboxStatus.PENDING).update(
+def outbox_done(*, message_id: UUID, attempt: int, wall_at: datetime) -> None:
+    """Record that the handler returned; a try that was overtaken by a later one has no say any more."""
+    OutboxMessage.objects.filter(id=message_id, status=OutboxStatus.PENDING, attempts=attempt).update(
         status=OutboxStatus.DONE, finished_at=wall_at, claimed_until=None, last_error=""
     )
 
 
 @unit_of_work
-def outbox_failed(*, message_id: UUID, error: str, is_final: bool, wall_at: datetime) -> None:
-    """Record a failure: another try after a growing pause, or DEAD when tries are used up or pointless."""
+def outbox_failed(*, message_id: UUID, attempt: int, error: str, is_final: bool, wall_at: datetime) -> None:
+    """
+    Record a failure: another try after a growing pause, or DEAD when tries are used up or pointless.
+
+    A try that was overtaken by a later one has no say any more.
+    """
     message = locks.get_for_update(OutboxMessage, message_id)
+    if message.status != OutboxStatus.PENDING or message.attempts != attempt:
+        return
     message.last_error = error[:2_000]
     message.claimed_until = None
     if is_final or message.attempts >= ATTEMPTS_MAX:

@@ -16,6 +16,7 @@ from apps.invoices import services as invoice_services
 from apps.invoices.models import Invoice
 from apps.ledger import services as ledger_services
 from apps.lifecycle.services import transition_apply
+from apps.messaging import services as messaging_services
 from apps.payments import selectors
 from apps.payments.errors import AttemptInProgress, AttemptNotResolvable, NothingToCollect, PaymentMethodMissing
 from apps.payments.gateways.base import (
@@ -117,11 +118,48 @@ def attempt_record(*, attempt_id: UUID, outcome: ChargeOutcome, actor: Actor, at
         _succeed(attempt, actor=actor, at=at)
     elif outcome.kind == OutcomeKind.DECLINED:
         _fail(attempt, failure_code=outcome.failure_code, actor=actor, at=at)
-    elif outcome.kind == OutcomeKind.ABSENT:
+    elif outcome.kind == OutcomeKind.ABSENT and _is_long_past(attempt, at):
         _fail(attempt, failure_code="request_never_arrived", actor=actor, at=at)
     else:
         _keep_asking(attempt, is_unheard=outcome.kind == OutcomeKind.UNKNOWN, actor=actor, at=at)
     return attempt
+
+
+@unit_of_work
+def attempt_look_up_later(*, attempt_id: UUID, at: datetime) -> None:
+    """Put off a look-up that went wrong, so that it does not stand before the others again at once."""
+    attempt = locks.get_for_update(PaymentAttempt, attempt_id)
+    if attempt.status in (AttemptStatus.SUBMITTED, AttemptStatus.UNKNOWN):
+        attempt.next_lookup_at = at + LOOKUP_PAUSES[-1]
+        attempt.save(update_fields=["next_lookup_at"])
+
+
+@unit_of_work
+def attempt_contradiction_note(*, attempt_id: UUID, outcome: ChargeOutcome, actor: Actor, at: datetime) -> None:
+    """
+    Keep it when a gateway says something else than what was recorded for good, e.g. an answer hours late.
+
+    Money may have moved that no document knows of; an invariant shows these until a person has dealt with them.
+    """
+    attempt = locks.get_for_update(PaymentAttempt, attempt_id)
+    messaging_services.event_publish(
+        topic="payments.attempt.contradicted",
+        aggregate_type=PaymentAttempt.entity_type(),
+        aggregate_id=attempt.id,
+        payload={
+            **_news(attempt),
+            "recorded": str(attempt.status),
+            "said": outcome.kind.value,
+            "reference": outcome.reference,
+        },
+        actor=actor,
+        at=at,
+    )
+
+
+def _is_long_past(attempt: PaymentAttempt, at: datetime) -> bool:
+    # A charge may still be on its way while it is looked up; only after every time-out "never seen" is an answer.
+    return attempt.submitted_at is not None and at - attempt.submitted_at >= LOOKUP_PAUSES[0]
 
 
 def _succeed(attempt: PaymentAttempt, *, actor: Actor, at: datetime) -> None:

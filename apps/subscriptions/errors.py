@@ -21,10 +21,22 @@ class PlanCurrencyDiffers(Invalid):
     code = "plan_currency_differs"
 
 
+class MeterChargedTwice(Conflict):
+    """Two subscriptions of one customer would bill the same usage."""
+
+    code = "meter_charged_twice"
+
+
 class PeriodNotClaimed(Conflict):
     """The worker's claim ended and somebody else has the period now."""
 
     code = "period_not_claimed"
+
+
+class PeriodNotClosed(Conflict):
+    """Only a closed period can be drafted again."""
+
+    code = "period_not_closed"
 
 
 class PeriodNotParked(Conflict):

@@ -8,6 +8,7 @@ from django.db.models.functions import Coalesce
 
 from apps.common import ids
 from apps.engine import periods
+from apps.plans.models import Charge, PlanVersion
 from apps.subscriptions.errors import SubscriptionUnknown
 from apps.subscriptions.models import BillingPeriod, BillingPeriodStatus, Subscription, SubscriptionStatus
 
@@ -43,9 +44,29 @@ def current_period(*, subscription_id: UUID, at: datetime) -> BillingPeriod | No
     return periods_of(subscription_id=subscription_id).filter(starts_at__lte=at, ends_at__gt=at).first()
 
 
+def period_running(*, subscription_id: UUID, at: datetime) -> BillingPeriod | None:
+    """Return the period whose close makes the next invoice: the one that holds `at`, else the earliest not closed."""
+    waiting = periods_of(subscription_id=subscription_id).exclude(status=BillingPeriodStatus.CLOSED)
+    return waiting.filter(starts_at__lte=at, ends_at__gt=at).first() or waiting.first()
+
+
 def last_period(*, subscription_id: UUID) -> BillingPeriod | None:
     """Return the period stored last."""
     return periods_of(subscription_id=subscription_id).last()
+
+
+def meters_charged_meanwhile(*, customer_id: UUID, version: PlanVersion, starts_at: datetime) -> list[str]:
+    """
+    Return the codes of the version's meters that a subscription of the customer charges at or after `starts_at`.
+
+    An event that names no subscription counts for each one that charges its meter, so two would bill it twice.
+    """
+    running = Subscription.objects.filter(customer_id=customer_id).filter(
+        Q(ended_at__isnull=True) | Q(periods__ends_at__gt=starts_at, activated_at__isnull=False)
+    )
+    charged = Charge.objects.filter(plan_version__subscriptions__in=running, meter__isnull=False)
+    wanted = version.charges.filter(meter__isnull=False).values_list("meter__code", flat=True)
+    return sorted(set(charged.values_list("meter__code", flat=True)) & set(wanted))
 
 
 def engine_anchor(subscription: Subscription) -> periods.Anchor:
@@ -77,6 +98,8 @@ def periods_due(*, at: datetime, wall_at: datetime) -> QuerySet[BillingPeriod]:
             Q(status=BillingPeriodStatus.OPEN) | Q(status=BillingPeriodStatus.CLOSING, claimed_until__lt=wall_at),
             ends_at__lte=F("now_at"),
             parked_at__isnull=True,
+            # What never began owes nothing, and what has yet to begin is begun first.
+            subscription__activated_at__isnull=False,
         )
         .order_by("ends_at", "id")
     )

@@ -13,13 +13,18 @@ from apps.engine import periods
 from apps.lifecycle.services import transition_apply
 from apps.plans import selectors as plan_selectors
 from apps.subscriptions import selectors
-from apps.subscriptions.errors import PeriodNotClaimed, PeriodNotParked, PlanCurrencyDiffers, SubscriptionExists
+from apps.subscriptions.errors import (
+    MeterChargedTwice,
+    PeriodNotClaimed,
+    PeriodNotParked,
+    PlanCurrencyDiffers,
+    SubscriptionExists,
+)
 from apps.subscriptions.models import (
     AnchorKind,
     BillingPeriod,
     BillingPeriodStatus,
     Subscription,
-    SubscriptionStatus,
 )
 
 # Longer than closing one period ever takes; a worker that died is replaced after this.
@@ -45,6 +50,7 @@ def subscription_create(
     :raises PlanUnknown: if no version of the plan is on sale at the start
     :raises PlanCurrencyDiffers: if the customer is billed in another currency
     :raises SubscriptionExists: if the code is taken
+    :raises MeterChargedTwice: if another subscription of the customer would bill the same usage
     """
     version = plan_selectors.plan_version_current(plan_code=plan_code, at=starts_at)
     if version.currency != customer.currency:
@@ -53,6 +59,14 @@ def subscription_create(
         )
     if external_id and Subscription.objects.filter(external_id=external_id).exists():
         raise SubscriptionExists(f"There is a subscription '{external_id}' already.")
+    # The customer's row orders those who subscribe it at once, so that the check sees what it checks.
+    locks.get_for_update(Customer, customer.id)
+    meters = selectors.meters_charged_meanwhile(customer_id=customer.id, version=version, starts_at=starts_at)
+    if meters:
+        raise MeterChargedTwice(
+            f"Another subscription of {customer} charges {', '.join(meters)} at that time, so the same usage would be "
+            "billed twice. End it first, start when its last period is over, or use a plan without these meters."
+        )
     subscription = Subscription.objects.create(
         external_id=external_id or None,
         customer=customer,
@@ -128,6 +142,10 @@ def period_open_next(*, subscription: Subscription) -> BillingPeriod:
             anchor=anchor, interval=interval, period=periods.Period(last.starts_at, last.ends_at)
         )
     full = periods.full_period_of(anchor=anchor, interval=interval, period=period)
+    if last is None and subscription.anchor_kind == AnchorKind.ANNIVERSARY:
+        # The anchor is a wall time, which names two instants in the hour that is repeated in autumn; whichever it
+        # was, the first period is whole.
+        full = period
     return BillingPeriod.objects.create(
         subscription=subscription,
         sequence=last.sequence + 1 if last else 1,
@@ -178,11 +196,12 @@ def period_lock_claimed(*, period_id: UUID, claim_token: UUID) -> BillingPeriod:
 
 @unit_of_work
 def period_following(*, period: BillingPeriod) -> BillingPeriod | None:
-    """Return the period after this one, storing it if need be; none when the subscription has ended."""
-    later = selectors.periods_of(subscription_id=period.subscription_id).filter(sequence=period.sequence + 1).first()
-    if later is None and period.subscription.status == SubscriptionStatus.ACTIVE:
-        return period_open_next(subscription=period.subscription)
-    return later
+    """Return the period after this one, storing it if need be; none when the subscription ended in this one."""
+    subscription = period.subscription
+    if subscription.ended_at is not None and subscription.ended_at <= period.ends_at:
+        return None
+    later = selectors.periods_of(subscription_id=subscription.id).filter(sequence=period.sequence + 1).first()
+    return later or period_open_next(subscription=subscription)
 
 
 @unit_of_work

@@ -13,5 +13,9 @@ class TenantSlugTaken(ProvisioningError):
     """Another tenant has the slug."""
 
 
+class TenantDomainForeign(ProvisioningError):
+    """The host name lies outside the base domain, so requests to it would be refused."""
+
+
 class TenantProbeFailed(ProvisioningError):
     """The finished tenant does not answer as it should."""

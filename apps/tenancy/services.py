@@ -3,11 +3,12 @@
 import re
 from datetime import datetime
 
+from django.conf import settings
 from django.core.management import call_command
 from django.db import connection, transaction
 
 from apps.tenancy import context
-from apps.tenancy.errors import TenantSlugInvalid, TenantSlugTaken
+from apps.tenancy.errors import TenantDomainForeign, TenantSlugInvalid, TenantSlugTaken
 from apps.tenancy.models import Domain, Tenant, TenantState
 
 _SLUG = re.compile(r"^[a-z][a-z0-9-]{1,38}[a-z0-9]$")
@@ -19,9 +20,12 @@ def tenant_register(*, slug: str, name: str, domain: str, timezone: str, at: dat
 
     :raises TenantSlugInvalid: if the slug cannot be a host name
     :raises TenantSlugTaken: if another tenant has it
+    :raises TenantDomainForeign: if the host name lies outside the base domain
     """
     if not _SLUG.match(slug):
         raise TenantSlugInvalid(f"'{slug}': use 3 to 40 characters a-z, 0-9 and -, beginning with a letter.")
+    if not domain.endswith(f".{settings.BASE_DOMAIN}"):
+        raise TenantDomainForeign(f"'{domain}' must end in '.{settings.BASE_DOMAIN}', the base domain served here.")
     with context.shared_context(), transaction.atomic():
         if Tenant.objects.filter(slug=slug).exists():
             raise TenantSlugTaken(f"There is a tenant '{slug}' already.")

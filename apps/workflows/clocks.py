@@ -48,7 +48,7 @@ test_clock_advance.__test__ = False  # type: ignore[attr-defined]  # not a test,
 
 
 def _work(customer_ids: list[UUID], *, actor: Actor, at: datetime, wall_at: datetime) -> None:
-    cycle_close.subscriptions_activate_due(actor=actor, at=at)
+    cycle_close.subscriptions_activate_due(actor=actor, at=at, customer_ids=customer_ids)
     if _periods(customer_ids).filter(ends_at__lte=at, parked_at__isnull=True).exists():
         cycle_close.billing_run_start(trigger="clock", actor=actor, at=at, wall_at=wall_at, customer_ids=customer_ids)
     cycle_close.drafts_finalize_due(at=at, customer_ids=customer_ids)

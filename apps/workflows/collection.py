@@ -4,6 +4,7 @@ from datetime import datetime
 from uuid import UUID
 
 import structlog
+from celery.exceptions import SoftTimeLimitExceeded
 
 from apps.common.actors import SCHEDULE, Actor
 from apps.customers import selectors as customer_selectors
@@ -28,7 +29,12 @@ def invoice_collect(*, invoice_id: UUID, actor: Actor, at: datetime) -> PaymentA
     """
     attempt = payment_services.attempt_open(invoice_id=invoice_id, actor=actor, at=at)
     outcome = gateway_named(attempt.gateway).charge(payment_services.charge_request(attempt), at=at)
-    return payment_services.attempt_record(attempt_id=attempt.id, outcome=outcome, actor=actor, at=at)
+    try:
+        return payment_services.attempt_record(attempt_id=attempt.id, outcome=outcome, actor=actor, at=at)
+    except AttemptNotResolvable:
+        # We slept through the time-out and a look-up closed the attempt; what was said now must not be lost.
+        payment_services.attempt_contradiction_note(attempt_id=attempt.id, outcome=outcome, actor=actor, at=at)
+        raise
 
 
 def payment_resolve(*, attempt_id: UUID, actor: Actor, at: datetime) -> PaymentAttempt:
@@ -56,6 +62,12 @@ def payments_resolve_due(*, at: datetime, customer_ids: list[UUID] | None = None
             after = payment_resolve(attempt_id=attempt.id, actor=SCHEDULE, at=customer_now)
         except AttemptNotResolvable:
             log.info("resolved by somebody else", attempt=attempt.public_id)
+            continue
+        except SoftTimeLimitExceeded:
+            raise
+        except Exception:  # noqa: BLE001  one bad answer must not keep the others from being heard
+            log.exception("payment not looked up", attempt=attempt.public_id)
+            payment_services.attempt_look_up_later(attempt_id=attempt.id, at=customer_now)
             continue
         resolved += after.status in (AttemptStatus.SUCCEEDED, AttemptStatus.FAILED)
     return resolved

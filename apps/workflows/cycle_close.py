@@ -7,12 +7,15 @@ kind is a constraint, a draft is refreshed to the same hash by the same facts. S
 beats or after a kill.
 """
 
+import time
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import structlog
+from celery.exceptions import SoftTimeLimitExceeded
 from django.conf import settings
+from django.db import OperationalError
 
 from apps.common import locks
 from apps.common.actors import SCHEDULE, Actor
@@ -26,10 +29,11 @@ from apps.invoices import selectors as invoice_selectors
 from apps.invoices import services as invoice_services
 from apps.invoices.inputs import DraftContext
 from apps.invoices.models import BillingEntity, BillingOutcome, BillingRun, Invoice, InvoiceKind
+from apps.lifecycle.errors import TransitionRefused
 from apps.subscriptions import selectors as subscription_selectors
 from apps.subscriptions import services as subscription_services
-from apps.subscriptions.errors import PeriodNotClaimed
-from apps.subscriptions.models import BillingPeriod, Subscription
+from apps.subscriptions.errors import PeriodNotClaimed, PeriodNotClosed
+from apps.subscriptions.models import BillingPeriod, BillingPeriodStatus, Subscription
 from apps.workflows import drafting
 
 log = structlog.get_logger(__name__)
@@ -38,6 +42,9 @@ CLAIM_BATCH = 100
 # A run that would take more rounds than this stops and leaves the rest, visibly due, to the next tick.
 ROUNDS_MAX = 1_000
 FINALIZE_BATCH = 500
+_LEASE_SECONDS = subscription_services.CLAIM_LEASE // timedelta(seconds=1)
+# Longer than any run takes claims, and than any lease it gave lasts.
+STALE_AFTER = subscription_services.CLAIM_LEASE * 2
 
 
 def billing_run_start(
@@ -49,9 +56,13 @@ def billing_run_start(
     :param at: the business moment for customers without a test clock
     :param wall_at: the wall clock, for leases
     """
-    runs.runs_complete_stale(started_before=wall_at - subscription_services.CLAIM_LEASE, actor=actor, at=wall_at)
+    runs.runs_complete_stale(started_before=wall_at - STALE_AFTER, actor=actor, at=wall_at)
     run = runs.run_open(trigger=trigger, at=wall_at)
+    # Claims are leases counted from the start of the run: half a lease before the first one ends, no more are taken.
+    stop_at = time.monotonic() + _LEASE_SECONDS // 2
     for _round in range(ROUNDS_MAX):
+        if time.monotonic() > stop_at:
+            break
         claimed = subscription_services.periods_claim(
             limit=CLAIM_BATCH, actor=actor, at=at, wall_at=wall_at, customer_ids=customer_ids
         )
@@ -70,14 +81,21 @@ def billing_run_if_due(*, actor: Actor, at: datetime, wall_at: datetime) -> Bill
     return billing_run_start(trigger="schedule", actor=actor, at=at, wall_at=wall_at)
 
 
-def subscriptions_activate_due(*, actor: Actor, at: datetime) -> int:
-    """Begin every agreed subscription whose time has come, and return how many."""
-    due = list(subscription_selectors.subscriptions_to_activate(at=at)[:CLAIM_BATCH])
-    for subscription in due:
-        subscription_services.subscription_activate(
-            subscription_id=subscription.id, actor=actor, at=subscription.starts_at
-        )
-    return len(due)
+def subscriptions_activate_due(*, actor: Actor, at: datetime, customer_ids: list[UUID] | None = None) -> int:
+    """Begin every agreed subscription whose time has come, of all customers or of some, and return how many."""
+    due = subscription_selectors.subscriptions_to_activate(at=at)
+    if customer_ids is not None:
+        due = due.filter(customer_id__in=customer_ids)
+    count = 0
+    for subscription in list(due[:CLAIM_BATCH]):
+        try:
+            subscription_services.subscription_activate(
+                subscription_id=subscription.id, actor=actor, at=subscription.starts_at
+            )
+            count += 1
+        except TransitionRefused:
+            log.info("begun by somebody else", subscription=subscription.public_id)
+    return count
 
 
 @unit_of_work
@@ -100,6 +118,23 @@ def period_close(
 
 
 @unit_of_work
+def period_draft_again(*, period_id: UUID, actor: Actor, at: datetime) -> Invoice | None:
+    """
+    Draft a closed period's invoice anew after its draft was discarded; a live document is left as it is.
+
+    :raises PeriodNotClosed: if a billing run has yet to close it
+    """
+    period = locks.get_for_update(BillingPeriod, period_id)
+    if period.status != BillingPeriodStatus.CLOSED:
+        raise PeriodNotClosed(f"Period {period.public_id} is {period.status}; its billing run drafts it.")
+    live = invoice_selectors.invoice_live_of(period_id=period_id, kind=InvoiceKind.CYCLE)
+    if live is not None:
+        return live
+    customer_now = customer_selectors.customer_now(customer=period.subscription.customer, at=at)
+    return _period_draft(period, kind=InvoiceKind.CYCLE, actor=actor, at=customer_now)
+
+
+@unit_of_work
 def start_invoice_create(*, subscription_id: UUID, actor: Actor, at: datetime) -> Invoice | None:
     """
     Bill what a new subscription owes in advance, final at once; return nothing when its plan asks for nothing then.
@@ -108,7 +143,7 @@ def start_invoice_create(*, subscription_id: UUID, actor: Actor, at: datetime) -
     """
     subscription = locks.get_for_update(Subscription, subscription_id)
     period = subscription_selectors.periods_of(subscription_id=subscription_id).get(sequence=1)
-    existing = Invoice.objects.filter(billing_period=period, kind=InvoiceKind.START).first()
+    existing = invoice_selectors.invoice_live_of(period_id=period.id, kind=InvoiceKind.START)
     if existing is not None:
         return existing
     entity = invoice_selectors.billing_entity_default()
@@ -139,7 +174,7 @@ def invoice_refresh(*, invoice_id: UUID, at: datetime) -> Invoice:
     draft = drafting.draft_build(
         subscription=invoice.subscription,
         period=period,
-        following=_following(period),
+        following=_following(period) if invoice.kind == InvoiceKind.CYCLE else None,
         kind=InvoiceKind(invoice.kind),
         entity=invoice.entity,
         at=at,
@@ -175,6 +210,10 @@ def drafts_finalize_due(*, at: datetime, customer_ids: list[UUID] | None = None)
         except DomainError as error:
             # The draft keeps its reasons; the others are not held up.
             log.warning("draft not finalised", invoice=invoice.public_id, code=error.code, detail=error.detail)
+        except SoftTimeLimitExceeded:
+            raise
+        except Exception:  # noqa: BLE001  one bad draft must not hold up the others; the bug is logged in full
+            log.exception("draft not finalised", invoice=invoice.public_id)
     return count
 
 
@@ -185,7 +224,7 @@ def invoice_preview(*, subscription: Subscription, actor: Actor, at: datetime) -
     The real path runs and is rolled back, so the preview cannot differ from the invoice.
     """
     with rolled_back():
-        period = subscription_selectors.last_period(subscription_id=subscription.id)
+        period = subscription_selectors.period_running(subscription_id=subscription.id, at=at)
         if period is None:
             return {"lines": [], "totals": None}
         invoice = _period_draft(period, kind=InvoiceKind.CYCLE, actor=actor, at=at)
@@ -213,6 +252,12 @@ def _close_or_park(*, run: BillingRun, period: BillingPeriod, actor: Actor, at: 
         period_close(run_id=run.id, period_id=period.id, claim_token=token, actor=actor, at=at)
     except PeriodNotClaimed:
         log.warning("claim lost", period=period.public_id)
+    except SoftTimeLimitExceeded:
+        # The worker is told to end; the claim's lease gives the period to the next run.
+        raise
+    except OperationalError:
+        # The database was busy or gone, which says nothing about this account: the lease brings it back.
+        log.exception("period left to its lease", period=period.public_id)
     except (DomainError, EngineError) as error:
         _park(run=run, period=period, token=token, reason=str(error), actor=actor, at=at)
     except Exception as error:  # noqa: BLE001  one poisoned account must not stop the run; the bug is logged in full

@@ -76,6 +76,37 @@ WHERE status = 'CLOSING' AND parked_at IS NULL AND claimed_until < %s
 """
 
 
+# A closed period whose draft was discarded and not drafted again: its usage and the next fee would be given away.
+_CLOSED_WITHOUT_DOCUMENT = """
+SELECT p.id::text FROM subscriptions_billingperiod p
+WHERE p.status = 'CLOSED'
+  AND EXISTS (SELECT 1 FROM invoices_invoice i WHERE i.billing_period_id = p.id AND i.kind = 'CYCLE')
+  AND NOT EXISTS (
+    SELECT 1 FROM invoices_invoice i
+    WHERE i.billing_period_id = p.id AND i.kind = 'CYCLE' AND i.status NOT IN ('DISCARDED', 'VOID')
+  )
+"""
+
+# Usage that came after its document was final: it is counted and kept, and no document has it yet.
+_USAGE_WITHOUT_DOCUMENT = """
+SELECT i.number || ' ' || l.code || ': ' || count(*) || ' events came later'
+FROM invoices_invoiceline l
+JOIN invoices_invoice i ON i.id = l.invoice_id AND i.number IS NOT NULL AND i.status <> 'VOID'
+JOIN plans_planversion v ON true JOIN plans_charge c ON c.plan_version_id = v.id AND c.code = l.code
+JOIN subscriptions_subscription s ON s.id = i.subscription_id AND s.plan_version_id = v.id
+JOIN metering_meter m ON m.id = c.meter_id
+JOIN metering_usageevent e ON e.customer_id = i.customer_id AND e.type = m.event_type AND e.properties @> m.filters
+ AND (e.subscription_id IS NULL OR e.subscription_id = i.subscription_id)
+ AND e.occurred_at >= l.service_starts_at AND e.occurred_at < l.service_ends_at AND e.received_at >= i.drafted_at
+WHERE l.kind = 'usage'
+  AND NOT pg_visible_in_snapshot(e.recorded_xid, (l.decision -> 'usage' ->> 'snapshot')::pg_snapshot)
+GROUP BY i.number, l.code ORDER BY 1 LIMIT 20
+"""
+
+# A gateway said something else than what was recorded for good: money may have moved that no document knows of.
+_CONTRADICTED = "SELECT payload ->> 'invoice' FROM messaging_domainevent WHERE topic = 'payments.attempt.contradicted'"
+
+
 def _unbalanced(at: datetime) -> list[str]:
     return [str(id_) for id_ in ledger_selectors.unbalanced_transaction_ids(limit=ROWS_SHOWN)]
 
@@ -129,6 +160,9 @@ REGISTRY: dict[str, Callable[[datetime], list[str]]] = {
     "no claim is stuck": lambda at: [str(r[0]) for r in fetch_all(_STUCK_CLAIMS, [at - timedelta(hours=1)])],
     "running totals equal the raw events": _aggregates,
     "no message is dead": _dead_messages,
+    "closed periods have a document": _sql(_CLOSED_WITHOUT_DOCUMENT),
+    "all usage is on a document of its period": _sql(_USAGE_WITHOUT_DOCUMENT),
+    "no gateway contradicts what was recorded": _sql(_CONTRADICTED),
 }
 
 

@@ -13,9 +13,13 @@ from apps.customers import selectors as customer_selectors
 from apps.invoices.models import Invoice, InvoiceStatus
 from apps.messaging.models import DomainEvent
 from apps.payments import selectors as payment_selectors
-from apps.payments.errors import AttemptInProgress, NothingToCollect
+from apps.payments.errors import AttemptInProgress, NothingToCollect, PaymentMethodMissing
 from apps.payments.models import PaymentAttempt
+from apps.subscriptions.models import Subscription
 from apps.workflows import collection, cycle_close, mails
+
+# How often a charge that never reached the gateway is begun anew before a person has to look.
+TRIES_MAX = 4
 
 
 class Handler(Protocol):
@@ -27,8 +31,10 @@ class Handler(Protocol):
 
 
 def subscription_bill_start(*, event: DomainEvent, wall_at: datetime) -> None:
-    """Bill a new subscription's fees in advance."""
-    cycle_close.start_invoice_create(subscription_id=event.aggregate_id, actor=SCHEDULE, at=event.at)
+    """Bill a new subscription's fees in advance, with the date of today however far back it began."""
+    subscription = Subscription.objects.select_related("customer__test_clock").get(id=event.aggregate_id)
+    now_at = customer_selectors.customer_now(customer=subscription.customer, at=wall_at)
+    cycle_close.start_invoice_create(subscription_id=subscription.id, actor=SCHEDULE, at=now_at)
 
 
 def invoice_collect_automatically(*, event: DomainEvent, wall_at: datetime) -> None:
@@ -59,10 +65,24 @@ def payment_receipt_mail(*, event: DomainEvent, wall_at: datetime) -> None:
     mails.payment_receipt_mail(attempt_id=event.aggregate_id, wall_at=wall_at)
 
 
+def payment_try_again(*, event: DomainEvent, wall_at: datetime) -> None:
+    """Charge anew when a try is known never to have reached the gateway, e.g. because we died on the way there."""
+    attempt = PaymentAttempt.objects.select_related("invoice__customer__test_clock").get(id=event.aggregate_id)
+    if attempt.failure_code != "request_never_arrived" or attempt.sequence >= TRIES_MAX:
+        return
+    if payment_selectors.attempts_of(invoice_id=attempt.invoice_id).filter(sequence__gt=attempt.sequence).exists():
+        return
+    now_at = customer_selectors.customer_now(customer=attempt.invoice.customer, at=wall_at)
+    try:
+        collection.invoice_collect(invoice_id=attempt.invoice_id, actor=SCHEDULE, at=now_at)
+    except (AttemptInProgress, NothingToCollect, PaymentMethodMissing):
+        return
+
+
 def payment_failed_mail(*, event: DomainEvent, wall_at: datetime) -> None:
-    """Tell the customer that a payment failed."""
+    """Tell the customer that a payment failed; a try that never reached the gateway is news once it is the last."""
     attempt = PaymentAttempt.objects.get(id=event.aggregate_id)
-    if attempt.failure_code != "request_never_arrived":
+    if attempt.failure_code != "request_never_arrived" or attempt.sequence >= TRIES_MAX:
         mails.payment_failed_mail(attempt_id=attempt.id, wall_at=wall_at)
 
 
@@ -73,7 +93,7 @@ SUBSCRIBERS: Mapping[str, Mapping[str, Handler]] = {
         "mail invoice": invoice_mail,
     },
     "payments.attempt.succeeded": {"mail receipt": payment_receipt_mail},
-    "payments.attempt.failed": {"mail failure": payment_failed_mail},
+    "payments.attempt.failed": {"try again": payment_try_again, "mail failure": payment_failed_mail},
 }
 
 

@@ -9,17 +9,20 @@ from apps.tenancy import context
 pytestmark = pytest.mark.django_db
 
 seen: list[tuple[str, str]] = []
+request_ids: list[str] = []
 
 
 @tenant_task(name="tests.where_am_i")
 def where_am_i(*, schema_name: str, **_future: object) -> None:
     """Note which tenant was named and which one is entered."""
     seen.append((schema_name, context.current_schema()))
+    request_ids.append(request_context.request_id())
 
 
 @pytest.fixture(autouse=True)
 def _forget() -> None:
     seen.clear()
+    request_ids.clear()
 
 
 def test_a_task_runs_inside_the_tenant_it_names_and_leaves_it(tenant, other_tenant):
@@ -42,10 +45,17 @@ def test_a_task_takes_arguments_of_a_later_release(tenant, other_tenant):
 
 def test_a_task_has_a_request_id_of_its_own(tenant, other_tenant):
     where_am_i(schema_name=other_tenant)
-    first = request_context.request_id()
     where_am_i(schema_name=other_tenant)
-    assert first.startswith("task-")
-    assert request_context.request_id() != first
+    assert [request_id.partition("-")[0] for request_id in request_ids] == ["task", "task"]
+    assert len(set(request_ids)) == 2
+
+
+def test_a_job_leaves_its_request_id_to_nobody(tenant):
+    request_context.request_id_set("req-before")
+    for_each_tenant(lambda schema_name: request_ids.append(request_context.request_id()), job="tests")
+    assert len(set(request_ids)) == len(request_ids) >= 2
+    assert request_context.request_id() == "req-before"
+    request_context.request_id_set("")
 
 
 def test_each_ready_tenant_is_woken(tenant):
