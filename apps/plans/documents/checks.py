@@ -7,7 +7,7 @@ A rule looks only at parts that are sound so far: what is the wrong kind of valu
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Final
 
@@ -28,6 +28,9 @@ RESERVED_CODES: Final = {
 # What a QuantityField keeps: 38 digits, 12 of them behind the point.
 _LIMIT_DECIMALS_MAX: Final = 12
 _LIMIT_WHOLE_DIGITS_MAX: Final = 26
+EFFECTIVE_YEAR_MIN: Final = 1970
+# Periods begin at this instant when examples are priced: the longest ones, 366 years, must still end on the calendar.
+EFFECTIVE_YEAR_MAX: Final = 9000
 _LAST_TIER_CLOSED: Final = "the last tier must be open, or units above it have no price: use null"
 _AMOUNT_FIELDS: Final = ("amount", "min_amount", "max_amount")
 _RATE_FIELDS: Final = ("unit_rate", "included_units")
@@ -88,10 +91,7 @@ class _Reader:
             detail = f'"{self.document["currency"]}" is not a currency of ISO 4217; use one such as "USD"'
             yield FieldProblem("/currency", "currency_unknown", detail)
         if self.is_sound("effective_at"):
-            try:
-                datetime.fromisoformat(self.document["effective_at"].upper())
-            except ValueError as error:
-                yield FieldProblem("/effective_at", "no_such_time", f"is not on the calendar: {error}")
+            yield from _instant_problems(self.document["effective_at"])
         if self.is_sound("base_fee") and isinstance(self.document["base_fee"], Mapping):
             yield from self._amount_problems(("base_fee",), self.document["base_fee"])
 
@@ -107,6 +107,9 @@ class _Reader:
             place = ("charges", position)
             if self.is_sound(*place, "code"):
                 yield from self._code_problems(charge["code"], position, seen)
+            if not self.is_sound(*place, "model"):
+                # The schema checks a charge's fields by its model, so without one they may be anything at all.
+                continue
             if self.is_sound(*place, "meter"):
                 yield from self._meter_problems((*place, "meter"), charge["meter"])
             yield from self._amount_problems(place, charge)
@@ -193,7 +196,8 @@ class _Reader:
 
     def example_problems(self, *, are_meters_sound: bool) -> Iterator[FieldProblem]:
         """Check that examples use meters that the plan charges, and that their totals are money."""
-        charged = {charge.get("meter") for _, charge in self._charges()} - {None}
+        meters = (charge.get("meter") for _, charge in self._charges())
+        charged = {meter for meter in meters if isinstance(meter, str)}
         examples = self.document.get("examples")
         for position, example in enumerate(examples) if isinstance(examples, list) else ():
             if not isinstance(example, Mapping):
@@ -203,7 +207,7 @@ class _Reader:
                 pointer = (*place, "usage", code)
                 yield from _decimal_problems(pointer, units, maximum=UNITS_MAX)
                 if are_meters_sound and code not in charged:
-                    known = ", ".join(sorted(map(str, charged))) or "none"
+                    known = ", ".join(sorted(charged)) or "none"
                     detail = f'no charge of this plan is on the meter "{code}"; it charges: {known}'
                     yield FieldProblem(pointer_of(pointer), "meter_not_charged", detail)
             if self.is_sound(*place, "total") and self.currency is not None:
@@ -211,6 +215,20 @@ class _Reader:
                     text_to_minor(example["total"], self.currency)
                 except EngineError as error:
                     yield FieldProblem(pointer_of((*place, "total")), error.code, error.detail)
+
+
+def _instant_problems(text: str) -> Iterator[FieldProblem]:
+    try:
+        year = datetime.fromisoformat(text.upper()).astimezone(UTC).year
+    except OverflowError:
+        # Its offset carries it over an end of the calendar.
+        year = 0
+    except ValueError as error:
+        yield FieldProblem("/effective_at", "no_such_time", f"is not on the calendar: {error}")
+        return
+    if not EFFECTIVE_YEAR_MIN <= year <= EFFECTIVE_YEAR_MAX:
+        detail = f"must lie in the years {EFFECTIVE_YEAR_MIN} to {EFFECTIVE_YEAR_MAX}, reckoned in UTC"
+        yield FieldProblem("/effective_at", "time_out_of_range", detail)
 
 
 def _decimal_problems(

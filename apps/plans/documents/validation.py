@@ -5,6 +5,7 @@ Three passes, each for what the one before cannot see: values that JSON would no
 the rules between fields. The engine reads the charges last and has the final word.
 """
 
+import re
 import unicodedata
 from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, datetime
@@ -33,6 +34,8 @@ _PROBLEMS_MAX: Final = 200
 # Control characters and halves of surrogate pairs: no column, invoice or hash can hold them.
 _UNPRINTABLE: Final = frozenset({"Cc", "Cs", "Zl", "Zp"})
 
+_POSITION: Final = re.compile(r"[0-9]{1,9}")
+
 
 def validate(*, document: Mapping[str, Any], known_meters: Collection[str] | None = None) -> CanonicalPlan:
     """
@@ -48,6 +51,9 @@ def validate(*, document: Mapping[str, Any], known_meters: Collection[str] | Non
     if len(problems) > _PROBLEMS_MAX or any(problem.code in ("not_json", "too_deep") for problem in problems):
         raise refusal(problems)
     problems += _schema_problems(document)
+    if len(problems) > _PROBLEMS_MAX:
+        # The schema was not read to its end, so nothing is known of the rest.
+        raise refusal(_in_order(problems))
     problems += checks.document_problems(document=document, found=problems, known_meters=known_meters)
     charges = _read_charges(document, problems)
     if problems:
@@ -210,4 +216,5 @@ def _in_order(problems: list[FieldProblem]) -> list[FieldProblem]:
 
 
 def _sort_key(pointer: str) -> list[tuple[int, str]]:
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in pointer.split("/")]
+    """Return a key by which positions in a list sort as numbers; a key of an object may be digits of any kind."""
+    return [(int(part), "") if _POSITION.fullmatch(part) else (-1, part) for part in pointer.split("/")]

@@ -237,6 +237,10 @@ def test_every_problem_of_a_document_is_in_one_answer():
         ("/effective_at", "2026-01-01T00:00:00", "with offset"),
         ("/effective_at", "2026-01-01", "with offset"),
         ("/effective_at", "2026-01-01T25:00:00Z", "not on the calendar"),
+        ("/effective_at", "0001-01-01T00:00:00+14:00", "must lie in the years 1970 to 9000"),
+        ("/effective_at", "9999-12-31T23:59:59-14:00", "must lie in the years 1970 to 9000"),
+        ("/effective_at", "1970-01-01T00:00:00+00:01", "must lie in the years 1970 to 9000"),
+        ("/effective_at", "9001-01-01T00:00:00Z", "must lie in the years 1970 to 9000"),
         ("/rounding", "nearest", "half_up, half_even, ceil, floor"),
         ("/base_fee/amount", "99.001", "USD has 2 digits"),
         ("/base_fee/amount", "-1.00", "must be an amount"),
@@ -288,6 +292,37 @@ def test_a_wrong_value_is_named_with_its_place(pointer, value, detail):
     place, found = next(iter(problems.items()))
     assert place.startswith(pointer)
     assert detail is None or (place == pointer and detail in found)
+
+
+@pytest.mark.parametrize("key", ["\N{SUPERSCRIPT TWO}", "\N{ARABIC-INDIC DIGIT THREE}", "9" * 5_000])
+def test_a_key_of_digits_is_a_key(key):
+    """Problems are put in order whatever digits a key is made of."""
+    document = _growth() | {key: 1, "surprise": 1}
+    document["features"][key] = {"limit": []}
+    assert {f"/{key}", f"/features/{key}/limit", "/surprise"} <= set(_problems(document))
+
+
+@pytest.mark.parametrize("model", ["volume", "overage", "flat", None, ...])
+@pytest.mark.parametrize("value", [[], {}, ["api_calls"], {"code": "api_calls"}, 5, True])
+@pytest.mark.parametrize("field", ["meter", "tiers", "min_amount", "unit_rate"])
+def test_a_field_of_any_kind_is_refused_under_every_model(field, value, model):
+    """Under a model that is unknown nobody looked at the fields before, and a list can be in no set."""
+    document = _growth()
+    charge = {"code": "odd", "model": model, field: value}
+    document["charges"].append({key: given for key, given in charge.items() if given is not ...})
+    place = f"/charges/{len(document['charges']) - 1}/"
+    assert any(pointer.startswith(place) for pointer in _problems(document))
+    document["features"]["seats"] = {"limit": "5", "meter": value, "on_exceed": "reject"}
+    assert "/features/seats/meter" in _problems(document)
+
+
+def test_what_the_schema_did_not_come_to_is_not_read():
+    """Past the bound of problems the rest was seen by nobody, and may be anything."""
+    document = _growth()
+    document["charges"] = [{"code": [], "model": "flat", "meter": []} for _ in range(150)]
+    document["charges"] += [{"code": "last", "model": "flat", "min_amount": [], "meter": {}, "tiers": [[]]}]
+    document["examples"] = [{"usage": [], "total": {}}]
+    assert len(_problems(document)) <= 200
 
 
 @pytest.mark.parametrize("model", MODELS_TO_COME)
