@@ -4,6 +4,7 @@ A TypeID is the prefix, an underscore and the UUID's 128 bits as 26 characters o
 (the public TypeID specification, version 0.3).
 """
 
+import re
 from uuid import UUID
 
 from uuid_utils.compat import uuid7
@@ -11,6 +12,8 @@ from uuid_utils.compat import uuid7
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _VALUES = {character: value for value, character in enumerate(_ALPHABET)}
 _LENGTH = 26
+# Every entity's prefix is three letters (a contract of the models).
+_PUBLIC = re.compile(f"[a-z]{{3}}_[0-7][{_ALPHABET}]{{{_LENGTH - 1}}}")
 
 
 class IdInvalid(ValueError):
@@ -44,3 +47,8 @@ def from_public(*, prefix: str, text: str) -> UUID:
     for character in suffix:
         number = number << 5 | _VALUES[character]
     return UUID(int=number)
+
+
+def looks_public(text: str) -> bool:
+    """Return whether a text reads like a public id, of whatever entity: a caller's code must not."""
+    return _PUBLIC.fullmatch(text) is not None

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Final
 
+from apps.common import ids
 from apps.common.errors import FieldProblem
 from apps.engine import currencies
 from apps.engine.charge_models.rating import UNITS_MAX
@@ -87,6 +88,9 @@ class _Reader:
 
     def header_problems(self) -> Iterator[FieldProblem]:
         """Check what concerns the plan as a whole."""
+        if self.is_sound("plan") and ids.looks_public(self.document["plan"]):
+            detail = "reads like an id of ours, and would be taken for one; choose another code"
+            yield FieldProblem("/plan", "code_like_id", detail)
         if self.is_sound("currency") and self.currency is None:
             detail = f'"{self.document["currency"]}" is not a currency of ISO 4217; use one such as "USD"'
             yield FieldProblem("/currency", "currency_unknown", detail)

@@ -133,6 +133,7 @@ def test_every_wrong_field_is_named_at_once(tenant, at):
         ("name", "x" * 201),
         ("external_id", "x" * 121),
         ("external_id", "cus_01h455vb4pex5vsknk084sn02q"),
+        ("external_id", " sub_01h455vb4pex5vsknk084sn02q "),
         ("payment_terms_days", -1),
         ("payment_terms_days", True),
         ("payment_terms_days", 1.5),

@@ -223,6 +223,8 @@ def test_every_problem_of_a_document_is_in_one_answer():
         ("/plan", ..., "is required"),
         ("/plan", "a" * 61, "must be a code"),
         ("/plan", "", "must be a code"),
+        ("/plan", "pln_01h455vb4pex5vsknk084sn02q", "reads like an id of ours"),
+        ("/plan", "cus_01h455vb4pex5vsknk084sn02q", "reads like an id of ours"),
         ("/name", "   ", "must be the plan's name"),
         ("/name", "two\nlines", "control character or a line break"),
         ("/name", "nul\x00", "control character"),
