@@ -52,3 +52,8 @@ def from_public(*, prefix: str, text: str) -> UUID:
 def looks_public(text: str) -> bool:
     """Return whether a text reads like a public id, of whatever entity: a caller's code must not."""
     return _PUBLIC.fullmatch(text) is not None
+
+
+def is_searchable(text: str) -> bool:
+    """Return whether a text can be looked up: the database takes neither NUL nor half characters, even in questions."""
+    return not any(character == "\0" or "\ud800" <= character <= "\udfff" for character in text)

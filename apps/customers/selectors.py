@@ -25,7 +25,7 @@ def customer_by_reference(reference: str) -> Customer:
     except ids.IdInvalid:
         # No code reads like a public id, so the two ways to name a customer never meet.
         match = Q(external_id=reference)
-    customer = customers_queryset().filter(match).first() if "\x00" not in reference else None
+    customer = customers_queryset().filter(match).first() if ids.is_searchable(reference) else None
     if customer is None:
         raise CustomerUnknown(f"There is no customer '{reference[:120]}'.", facts={"customer": reference[:120]})
     return customer

@@ -46,7 +46,7 @@ def invoice_by_reference(reference: str) -> Invoice:
         match = Q(id=Invoice.id_from_public(reference))
     except ids.IdInvalid:
         match = Q(number=reference)
-    invoice = invoices_queryset().filter(match).first()
+    invoice = invoices_queryset().filter(match).first() if ids.is_searchable(reference) else None
     if invoice is None:
         raise InvoiceUnknown(f"There is no invoice '{reference}'.")
     return invoice

@@ -46,7 +46,7 @@ def plan_by_reference(reference: str) -> Plan:
         match = Q(id=Plan.id_from_public(reference))
     except ids.IdInvalid:
         match = Q(code=reference)
-    plan = plans_queryset().filter(match).first() if "\x00" not in reference else None
+    plan = plans_queryset().filter(match).first() if ids.is_searchable(reference) else None
     if plan is None:
         raise PlanUnknown(f"There is no plan '{reference[:60]}'.")
     return plan

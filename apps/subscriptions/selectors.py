@@ -28,7 +28,7 @@ def subscription_by_reference(reference: str) -> Subscription:
         match = Q(id=Subscription.id_from_public(reference))
     except ids.IdInvalid:
         match = Q(external_id=reference)
-    subscription = subscriptions_queryset().filter(match).first()
+    subscription = subscriptions_queryset().filter(match).first() if ids.is_searchable(reference) else None
     if subscription is None:
         raise SubscriptionUnknown(f"There is no subscription '{reference}'.")
     return subscription

@@ -130,6 +130,9 @@ def test_other_customers_are_not_there(ada, house):
         f"{own}/lines/{line.public_id}/events.csv",
         f"{own}/lines/nonsense/",
         "nonsense/",
+        "a%00b/",
+        f"{own}/lines/a%00b/",
+        "%ED%A0%80/",
     ):
         answer = ada.get(f"/portal/invoices/{path}")
         assert answer.status_code == 404, path

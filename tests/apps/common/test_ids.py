@@ -5,6 +5,14 @@ from uuid import UUID
 import pytest
 
 from apps.common import ids
+from apps.customers import selectors as customer_selectors
+from apps.customers.errors import CustomerUnknown
+from apps.invoices import selectors as invoice_selectors
+from apps.invoices.errors import InvoiceUnknown
+from apps.plans import selectors as plan_selectors
+from apps.plans.errors import PlanUnknown
+from apps.subscriptions import selectors as subscription_selectors
+from apps.subscriptions.errors import SubscriptionUnknown
 
 
 @pytest.mark.parametrize("value", [UUID(int=0), UUID(int=2**128 - 1), ids.new_id()])
@@ -36,3 +44,24 @@ def test_every_public_id_looks_like_one(value):
 def test_other_codes_do_not(text):
     """Codes of other houses, ids that hold no 128 bits and ids cut short stay the caller's to use."""
     assert not ids.looks_public(text)
+
+
+@pytest.mark.parametrize("text", ["a\0b", "\0", "\ud800", "x\udfff"])
+@pytest.mark.django_db
+def test_what_no_column_can_hold_is_unknown_everywhere(text, tenant):
+    """A look-up by it is answered as for any other unknown code, and never fails in the database."""
+    assert not ids.is_searchable(text)
+    for find, unknown in (
+        (customer_selectors.customer_by_reference, CustomerUnknown),
+        (plan_selectors.plan_by_reference, PlanUnknown),
+        (invoice_selectors.invoice_by_reference, InvoiceUnknown),
+        (subscription_selectors.subscription_by_reference, SubscriptionUnknown),
+    ):
+        with pytest.raises(unknown):
+            find(text)
+
+
+@pytest.mark.parametrize("text", ["", "acme-42", "\N{PILE OF POO}", "\ue000", "\x01"])
+def test_other_texts_can_be_looked_up(text):
+    """Astral characters are whole, whatever their neighbours in the table are."""
+    assert ids.is_searchable(text)
