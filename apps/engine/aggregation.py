@@ -17,7 +17,8 @@ from apps.engine.errors import InvalidTerms, UnitsOutOfRange
 from apps.engine.exact import Rounding, decimal_text, round_ratio, scaled_text
 from apps.engine.money import parse_decimal
 
-PRECISION_MAX: Final = 15
+# Invoice lines keep quantities to 12 decimals; a finer rounding would bill units that no document can state.
+PRECISION_MAX: Final = 12
 # The default context of decimals keeps 28 digits and rounds the rest in silence; this one raises instead.
 _EXACT: Final = Context(prec=1000, traps=[Inexact, InvalidOperation])
 _KNOWN_KEYS: Final = ("divide_by", "mode", "precision")

@@ -67,6 +67,7 @@ def test_sum_agrees_with_fractions(values: list[Decimal]) -> None:
         ("1234", "half_up", -2, None, "1200"),
         ("1250", "half_even", -2, None, "1200"),
         ("10", "half_up", 4, "3", "3.3333"),
+        ("10", "half_up", 12, "3", "3.333333333333"),
         ("-1.5", "half_up", 0, None, "-2"),
     ],
 )
@@ -93,7 +94,8 @@ def test_rounding_document_round_trip() -> None:
         ({"mode": "nearest"}, "rounding.mode"),
         ({"mode": "ceil", "precison": 0}, "rounding.precison"),
         ({"mode": "ceil", "precision": "0"}, "rounding.precision"),
-        ({"mode": "ceil", "precision": 16}, "rounding.precision"),
+        ({"mode": "ceil", "precision": 13}, "rounding.precision"),
+        ({"mode": "ceil", "precision": -13}, "rounding.precision"),
         ({"mode": "ceil", "precision": True}, "rounding.precision"),
         ({"mode": "ceil", "divide_by": "0"}, "rounding.divide_by"),
         ({"mode": "ceil", "divide_by": "-2"}, "rounding.divide_by"),
@@ -108,7 +110,7 @@ def test_bad_rounding_documents_name_the_place(document: object, path: str) -> N
     assert isinstance(refusal.value, InvalidTerms | InvalidDecimal)
 
 
-@pytest.mark.parametrize("wrong", [{"precision": 99}, {"divide_by": Decimal(0)}])
+@pytest.mark.parametrize("wrong", [{"precision": 13}, {"precision": -13}, {"divide_by": Decimal(0)}])
 def test_unit_rounding_guards_itself(wrong: dict[str, object]) -> None:
     with pytest.raises(InvalidTerms):
         UnitRounding(mode=Rounding.CEIL, **wrong)
