@@ -56,7 +56,7 @@ GOOD: dict[str, Any] = {
     "test-clocks": {"name": "January", "now": documents.JANUARY},
     "subscriptions": {
         "external_id": "new",
-        "customer": "known",
+        "customer": "fresh",
         "plan": "basic",
         "starts_at": "2026-01-10T00:00:00Z",
         "anchor": {"type": "calendar"},
@@ -106,7 +106,8 @@ def _changed(value: Any, junk: Any) -> Iterator[Any]:
 def known(api):
     """A customer with a subscription, a plan and a meter, so that references lead somewhere."""
     documents.sold(api)
-    documents.made(api.post("customers", {**documents.CUSTOMER, "external_id": "known"}))
+    for external_id in ("known", "fresh"):
+        documents.made(api.post("customers", {**documents.CUSTOMER, "external_id": external_id}))
     body = {"external_id": "known-basic", "customer": "known", "plan": "basic", "starts_at": "2026-01-01T00:00:00Z"}
     documents.made(api.post("subscriptions", body))
 

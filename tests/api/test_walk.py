@@ -43,9 +43,7 @@ def clock_id(api, sold):
     clock = api.post("test-clocks", {"name": "January", "now": "2026-01-01T00:00:00Z"}).json()
     customer = {"external_id": "acme", "name": "Acme", "currency": "USD", "test_clock": clock["id"]}
     assert api.post("customers", customer).status_code == 201
-    subscribed = api.post(
-        "subscriptions", {"customer": "acme", "plan": "growth", "starts_at": "2026-01-01T00:00:00Z"}
-    )
+    subscribed = api.post("subscriptions", {"customer": "acme", "plan": "growth", "starts_at": "2026-01-01T00:00:00Z"})
     assert (subscribed.status_code, subscribed.json()["status"]) == (201, "active")
     return clock["id"]
 

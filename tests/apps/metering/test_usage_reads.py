@@ -94,8 +94,9 @@ def test_unit_rounding_is_applied_once_after_aggregation(customer, at):
 def test_an_event_without_subscription_counts_for_each_and_a_named_one_for_its_own(customer, at):
     meter = metering.meter()
     plans.published_plan(code="basic", base_fee="1.00")
+    plans.published_plan(code="plain", base_fee="1.00", charges=[])
     one = subscriptions.subscription(customer=customer, plan_code="basic", external_id="one")
-    two = subscriptions.subscription(customer=customer, plan_code="basic", external_id="two")
+    two = subscriptions.subscription(customer=customer, plan_code="plain", external_id="two")
     metering.send(
         metering.event(), metering.event(subscription="one"), metering.event(subscription=two.public_id), at=at
     )
