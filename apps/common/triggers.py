@@ -76,6 +76,42 @@ def sealed_once(*, name: str, sealed: Iterable[str]) -> list[pgtrigger.Trigger]:
     ]
 
 
+def fixed_columns(*, name: str, columns: Iterable[str]) -> list[pgtrigger.Trigger]:
+    """Refuse to change what a row was made with; its other columns may change."""
+    fixed = tuple(columns)
+    old, new = (", ".join(f'{side}."{column}"' for column in fixed) for side in ("OLD", "NEW"))
+    return [
+        pgtrigger.Trigger(
+            name=name,
+            when=pgtrigger.Before,
+            operation=pgtrigger.Update,
+            func=f"""
+                IF ROW({new}) IS DISTINCT FROM ROW({old}) THEN
+                    {_refuse(name=name, message=f"Fixed from the first: {', '.join(fixed)}")}
+                END IF;
+                RETURN NEW;
+            """,
+        ),
+    ]
+
+
+def forward_only(*, name: str, column: str) -> list[pgtrigger.Trigger]:
+    """Refuse to lower a column that only rises, such as a clock's time."""
+    return [
+        pgtrigger.Trigger(
+            name=name,
+            when=pgtrigger.Before,
+            operation=pgtrigger.Update,
+            func=f"""
+                IF NEW."{column}" < OLD."{column}" THEN
+                    {_refuse(name=name, message=f"Forward only: {column}")}
+                END IF;
+                RETURN NEW;
+            """,
+        ),
+    ]
+
+
 def frozen_when(*, name: str, condition: str, mutable: Iterable[str]) -> list[pgtrigger.Trigger]:
     """
     Freeze a document: while `condition` (SQL over OLD) holds, only the `mutable` columns may change, nothing may go.

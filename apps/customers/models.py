@@ -7,7 +7,7 @@ from django.db import models
 
 from apps.common.fields import CurrencyField
 from apps.common.models import Entity
-from apps.common.triggers import undeletable
+from apps.common.triggers import fixed_columns, forward_only, undeletable
 
 
 def validate_timezone(value: str) -> None:
@@ -29,6 +29,10 @@ class TestClock(Entity):
 
     class Meta:
         ordering = ["-id"]
+        triggers = [
+            *forward_only(name="test_clock_forward", column="now_at"),
+            *undeletable(name="test_clock_kept"),
+        ]
 
     def __str__(self) -> str:
         return self.name
@@ -70,7 +74,10 @@ class Customer(Entity):
             models.CheckConstraint(name="customer_terms_bounded", condition=models.Q(payment_terms_days__lte=365)),
         ]
         indexes = [models.Index(fields=["name"], name="customer_name")]
-        triggers = undeletable(name="customer_kept")
+        triggers = [
+            *fixed_columns(name="customer_fixed", columns=("external_id", "currency", "test_clock_id")),
+            *undeletable(name="customer_kept"),
+        ]
 
     def __str__(self) -> str:
         return self.name

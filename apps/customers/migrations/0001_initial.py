@@ -60,6 +60,22 @@ class Migration(migrations.Migration):
         ),
         pgtrigger.migrations.AddTrigger(
             model_name='customer',
+            trigger=pgtrigger.compiler.Trigger(name='customer_fixed', sql=pgtrigger.compiler.UpsertTriggerSql(func='\n                IF ROW(NEW."external_id", NEW."currency", NEW."test_clock_id") IS DISTINCT FROM ROW(OLD."external_id", OLD."currency", OLD."test_clock_id") THEN\n                    \n    RAISE EXCEPTION \'Fixed from the first: external_id, currency, test_clock_id (table %, row %)\', TG_TABLE_NAME, OLD.id\n        USING ERRCODE = \'check_violation\', CONSTRAINT = \'customer_fixed\';\n\n                END IF;\n                RETURN NEW;\n            ', hash='5169bcec2f9078348966382735c19b2b0735ee6f', operation='UPDATE', pgid='pgtrigger_customer_fixed_cfe83', table='customers_customer', when='BEFORE')),
+        ),
+        pgtrigger.migrations.AddTrigger(
+            model_name='testclock',
+            trigger=pgtrigger.compiler.Trigger(name='test_clock_forward', sql=pgtrigger.compiler.UpsertTriggerSql(func='\n                IF NEW."now_at" < OLD."now_at" THEN\n                    \n    RAISE EXCEPTION \'Forward only: now_at (table %, row %)\', TG_TABLE_NAME, OLD.id\n        USING ERRCODE = \'check_violation\', CONSTRAINT = \'test_clock_forward\';\n\n                END IF;\n                RETURN NEW;\n            ', hash='42fff3e05c56d22c3c3d94e1e741320635506793', operation='UPDATE', pgid='pgtrigger_test_clock_forward_db3ce', table='customers_testclock', when='BEFORE')),
+        ),
+        pgtrigger.migrations.AddTrigger(
+            model_name='testclock',
+            trigger=pgtrigger.compiler.Trigger(name='test_clock_kept', sql=pgtrigger.compiler.UpsertTriggerSql(func="\n    RAISE EXCEPTION 'Rows of this table are kept (table %, row %)', TG_TABLE_NAME, OLD.id\n        USING ERRCODE = 'check_violation', CONSTRAINT = 'test_clock_kept';\n", hash='cfc39d88bf74b8d9a8383757682f815ea89475e3', operation='DELETE', pgid='pgtrigger_test_clock_kept_39d01', table='customers_testclock', when='BEFORE')),
+        ),
+        pgtrigger.migrations.AddTrigger(
+            model_name='testclock',
+            trigger=pgtrigger.compiler.Trigger(name='test_clock_kept_truncate', sql=pgtrigger.compiler.UpsertTriggerSql(func="\n    RAISE EXCEPTION 'This table is never emptied (table %, row %)', TG_TABLE_NAME, 'all'\n        USING ERRCODE = 'check_violation', CONSTRAINT = 'test_clock_kept_truncate';\n", hash='4a5b318a67f9034894cf20be64272194106ca424', level='STATEMENT', operation='TRUNCATE', pgid='pgtrigger_test_clock_kept_truncate_625d3', table='customers_testclock', when='BEFORE')),
+        ),
+        pgtrigger.migrations.AddTrigger(
+            model_name='customer',
             trigger=pgtrigger.compiler.Trigger(name='customer_kept', sql=pgtrigger.compiler.UpsertTriggerSql(func="\n    RAISE EXCEPTION 'Rows of this table are kept (table %, row %)', TG_TABLE_NAME, OLD.id\n        USING ERRCODE = 'check_violation', CONSTRAINT = 'customer_kept';\n", hash='c11182c1de5bc8cfb151e23e50802387ceee522a', operation='DELETE', pgid='pgtrigger_customer_kept_aa886', table='customers_customer', when='BEFORE')),
         ),
         pgtrigger.migrations.AddTrigger(

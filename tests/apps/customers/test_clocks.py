@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
+from django.db import IntegrityError, connection, transaction
 
 from apps.audit.models import AuditEntry
 from apps.common import ids
@@ -54,6 +55,19 @@ def test_a_clock_never_goes_back(tenant):
     clock.refresh_from_db()
     assert clock.now_at == START
     assert AuditEntry.objects.count() == counted
+
+
+def test_the_database_keeps_clocks_and_their_direction(tenant):
+    """Past the service too: never back by a microsecond, never gone; forward and renamed it may be."""
+    row = TestClock.objects.filter(id=customers.test_clock(now_at=START).id)
+    with pytest.raises(IntegrityError, match="test_clock_forward"), transaction.atomic():
+        row.update(now_at=START - timedelta(microseconds=1))
+    with pytest.raises(IntegrityError, match="test_clock_kept"), transaction.atomic():
+        row.delete()
+    with pytest.raises(IntegrityError, match="kept_truncate"), transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("TRUNCATE customers_testclock CASCADE")
+    assert row.update(now_at=START, name="Same") == 1
+    assert row.update(now_at=START + timedelta(microseconds=1)) == 1
 
 
 def test_times_have_offsets(tenant):

@@ -237,9 +237,26 @@ def test_an_unknown_customer_cannot_be_changed(tenant, at):
 )
 def test_the_database_checks_again(tenant, fields, constraint):
     """For code that goes past the service."""
-    customer = customers.customer()
     with pytest.raises(IntegrityError, match=constraint), transaction.atomic():
-        Customer.objects.filter(id=customer.id).update(**fields)
+        Customer.objects.create(**{"external_id": "acme", "name": "Acme", **fields})
+
+
+@pytest.mark.parametrize("is_on_clock", [False, True])
+def test_the_database_keeps_what_documents_were_written_with(tenant, is_on_clock):
+    """Code, currency and clock, past the service too; a clock can neither be put on, changed nor taken off."""
+    clock, other = customers.test_clock(), customers.test_clock(name="Other")
+    customer = customers.customer(external_id="acme", currency="USD", test_clock=clock if is_on_clock else None)
+    row = Customer.objects.filter(id=customer.id)
+    for fields in (
+        {"external_id": "other"},
+        {"currency": "EUR"},
+        {"test_clock": other},
+        {"test_clock": None if is_on_clock else clock},
+        {"name": "New name", "currency": "EUR"},
+    ):
+        with pytest.raises(IntegrityError, match="customer_fixed"), transaction.atomic():
+            row.update(**fields)
+    assert row.update(name="New name", external_id="acme", currency="USD", test_clock=customer.test_clock) == 1
 
 
 def test_a_customer_is_kept(tenant):
