@@ -9,6 +9,12 @@ class SubscriptionUnknown(NotFound):
     code = "subscription_unknown"
 
 
+class SubscriptionInvalid(Invalid):
+    """The subscription cannot be taken as described."""
+
+    code = "subscription_invalid"
+
+
 class SubscriptionExists(Conflict):
     """The caller's code is taken."""
 

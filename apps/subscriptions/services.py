@@ -8,6 +8,7 @@ from apps.audit import services as audit_services
 from apps.common import ids, locks
 from apps.common.actors import Actor
 from apps.common.db import unit_of_work
+from apps.common.errors import FieldProblem
 from apps.customers.models import Customer
 from apps.engine import periods
 from apps.lifecycle.services import transition_apply
@@ -19,6 +20,7 @@ from apps.subscriptions.errors import (
     PeriodNotParked,
     PlanCurrencyDiffers,
     SubscriptionExists,
+    SubscriptionInvalid,
 )
 from apps.subscriptions.models import (
     AnchorKind,
@@ -47,11 +49,16 @@ def subscription_create(
 
     The subscription begins at once when its start has come, else when its time comes.
 
+    :raises SubscriptionInvalid: if the code reads like an id of ours
     :raises PlanUnknown: if no version of the plan is on sale at the start
     :raises PlanCurrencyDiffers: if the customer is billed in another currency
     :raises SubscriptionExists: if the code is taken
     :raises MeterChargedTwice: if another subscription of the customer would bill the same usage
     """
+    if external_id and ids.looks_public(external_id):
+        # Whoever asks for it by its id must never be given another subscription.
+        detail = f"'{external_id}' reads like an id of ours; choose a code of your own."
+        raise SubscriptionInvalid(detail, problems=(FieldProblem("/external_id", "external_id_invalid", detail),))
     version = plan_selectors.plan_version_current(plan_code=plan_code, at=starts_at)
     if version.currency != customer.currency:
         raise PlanCurrencyDiffers(

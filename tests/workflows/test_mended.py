@@ -17,6 +17,7 @@ from apps.payments.gateways.base import ChargeOutcome, OutcomeKind
 from apps.payments.models import AttemptStatus, PaymentAttempt, SandboxCharge
 from apps.subscriptions import selectors as subscription_selectors
 from apps.subscriptions import services as subscription_services
+from apps.subscriptions.errors import SubscriptionInvalid
 from apps.subscriptions.models import BillingPeriod, BillingPeriodStatus, SubscriptionStatus
 from apps.workflows import collection, cycle_close, invariants, relay
 from tests.builders import customers, metering, plans, subscriptions, taxes
@@ -33,6 +34,8 @@ def _flat(*, timing: str = "advance") -> None:
 
 def _subscribed(external_id: str, *, clock=None, **overrides):
     person = customers.customer(external_id=external_id, test_clock=clock, **overrides.pop("profile", {}))
+    if code := overrides.pop("external_id_of_subscription", None):
+        overrides["external_id"] = code
     return person, subscriptions.subscription(customer=person, plan_code="flat", **overrides)
 
 
@@ -300,6 +303,13 @@ def test_two_subscriptions_may_not_charge_the_same_usage_twice(tenant):
     )
     second = subscriptions.subscription(customer=person, plan_code="two", starts_at=FEBRUARY)
     assert subscription_selectors.last_period(subscription_id=second.id).starts_at == FEBRUARY
+
+
+def test_a_code_that_reads_like_an_id_is_refused(tenant):
+    _flat()
+    _person, subscription = _subscribed("acme")
+    with pytest.raises(SubscriptionInvalid, match="reads like an id"):
+        _subscribed("other", external_id_of_subscription=subscription.public_id)
 
 
 def test_refreshing_a_metered_draft_keeps_its_lines(committed_tenant):
