@@ -20,6 +20,9 @@ from apps.metering.normalisers import CanonicalEvent
 # A producer's clock may run ahead of ours by this much; beyond it the event would sit in a period not begun.
 OCCURRED_AHEAD_MAX: Final = timedelta(hours=1)
 OCCURRED_BEHIND_MAX: Final = timedelta(days=400)
+# Beyond the last year there is no next month, and so no partition that ends.
+YEAR_MIN: Final = 1970
+YEAR_MAX: Final = 9998
 TEXT_LENGTH_MAX: Final = 255
 TYPE_LENGTH_MAX: Final = 120
 # 20 digits before the point and 12 behind it: a million of them still add up exactly inside 38 digits.
@@ -29,6 +32,7 @@ _INSTANT = re.compile(
 )
 # The values of a grouping stand in the primary key of the totals, whose entries have a size limit.
 DIMENSION_LENGTH_MAX: Final = 100
+DIMENSIONS_BYTES_MAX: Final = 2_000
 _REMEDIES: Final = {
     "id": "the producer's own id of the event",
     "source": "the name of the producer",
@@ -96,9 +100,13 @@ def instant_read(text: str) -> datetime:
         lack = "has no offset and so is no instant"
     elif match is not None:
         try:
-            return datetime.fromisoformat(text.upper()).astimezone(UTC)
+            occurred_at = datetime.fromisoformat(text.upper()).astimezone(UTC)
         except (ValueError, OverflowError):
             lack = "is not a day and time of the calendar"
+        else:
+            if YEAR_MIN <= occurred_at.year <= YEAR_MAX:
+                return occurred_at
+            lack = f"lies outside the years {YEAR_MIN} to {YEAR_MAX}"
     raise EventRefused("invalid_time", f"occurred_at '{text[:40]}' {lack}; write it like 2026-03-31T23:59:59Z.")
 
 
@@ -108,10 +116,11 @@ def time_check(occurred_at: datetime, *, now_at: datetime) -> None:
 
     :raises EventRefused: if it lies outside
     """
-    if occurred_at > now_at + OCCURRED_AHEAD_MAX:
+    # Differences, because a clock at an end of the calendar has no hour beyond it.
+    if occurred_at - now_at > OCCURRED_AHEAD_MAX:
         detail = f"occurred_at lies more than {OCCURRED_AHEAD_MAX} ahead of {now_at.isoformat()}; check the clock."
         raise EventRefused("too_far_in_future", detail)
-    if occurred_at < now_at - OCCURRED_BEHIND_MAX:
+    if now_at - occurred_at > OCCURRED_BEHIND_MAX:
         detail = f"occurred_at lies more than {OCCURRED_BEHIND_MAX.days} days before {now_at.isoformat()}."
         raise EventRefused("too_old", detail)
 
@@ -212,11 +221,19 @@ def _rules_check(properties: Mapping[str, Any], meter: MeterTerms) -> None:
 
 
 def _dimensions_check(properties: Mapping[str, Any], meter: MeterTerms) -> None:
+    size = 0
     for name in meter.group_by:
         value = properties.get(name)
+        size += len(name.encode()) + len(str(value).encode())
         if isinstance(value, dict | list) or len(str(value)) > DIMENSION_LENGTH_MAX:
             raise EventRefused(
                 "invalid_dimension",
                 f"Meter '{meter.code}' groups by 'properties.{name}'; send one plain value of at most "
                 f"{DIMENSION_LENGTH_MAX} characters.",
             )
+    if size > DIMENSIONS_BYTES_MAX:
+        raise EventRefused(
+            "invalid_dimension",
+            f"The groupings of meter '{meter.code}' take {size} bytes of UTF-8, names and values together; "
+            f"{DIMENSIONS_BYTES_MAX} are the limit. Send shorter values.",
+        )

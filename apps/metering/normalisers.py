@@ -73,8 +73,15 @@ def exact_number(text: str) -> int | Decimal:
 
     :raises ValueError: if it is too large or too long to be a quantity
     """
-    value = Decimal(text)
-    if value and (abs(value.adjusted()) > _EXPONENT_MAX or len(value.as_tuple().digits) > 2 * _EXPONENT_MAX):
+    try:
+        value = Decimal(text)
+    except InvalidOperation as error:
+        # An exponent of twenty digits is more than even the exact type can hold.
+        raise ValueError(f"the number {text[:30]} is out of range") from error
+    if not value:
+        # Zero is zero whatever its exponent; writing it out in full is what an exponent bomb counts on.
+        return 0
+    if abs(value.adjusted()) > _EXPONENT_MAX or len(value.as_tuple().digits) > 2 * _EXPONENT_MAX:
         raise ValueError(f"the number {text[:30]} is out of range")
     # One value, one spelling: 5.0, 5e0 and 5 are the same quantity and must hash alike.
     return int(value) if value == value.to_integral_value() else value.normalize(_EXACT)

@@ -183,13 +183,13 @@ def quarantine_hold(*, refused: Sequence[RefusedEvent], mapping_source: str, at:
     QuarantinedEvent.objects.bulk_create(
         (
             QuarantinedEvent(
-                source=event.source,
-                event_id=event.event_id,
-                raw=event.raw.decode("utf-8", errors="backslashreplace").replace("\0", "\\x00"),
+                source=_storable(event.source),
+                event_id=_storable(event.event_id),
+                raw=_storable(event.raw.decode("utf-8", errors="backslashreplace")),
                 raw_hash=raw_hash,
                 mapping_source=mapping_source,
                 code=event.code,
-                detail=event.detail,
+                detail=_storable(event.detail),
                 received_at=at,
             )
             for raw_hash, event in hashed
@@ -197,6 +197,11 @@ def quarantine_hold(*, refused: Sequence[RefusedEvent], mapping_source: str, at:
         batch_size=500,
         ignore_conflicts=True,
     )
+
+
+def _storable(text: str) -> str:
+    """Return a text with NUL spelt out: a reason may quote what was sent, and the database takes no NUL."""
+    return text.replace("\0", "\\x00")
 
 
 @unit_of_work

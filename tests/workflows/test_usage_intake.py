@@ -1,7 +1,7 @@
 """Each event is accepted once, told to be a repeat, or refused with a reason and kept."""
 
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.db import OperationalError, transaction
@@ -161,6 +161,7 @@ def test_refused_events_are_kept_as_they_came_once(customer, at):
         ({"occurred_at": "2026-01-15T13:00:01Z"}, "too_far_in_future"),
         ({"occurred_at": "2024-01-10T12:00:00Z"}, "too_old"),
         ({"subscription": "nobody's"}, "unknown_subscription"),
+        ({"occurred_at": "9999-12-31T23:59:59Z"}, "invalid_time"),
         ({"source": None}, "missing_field"),
         ({"properties": {"big": 10**4_000}}, ""),
     ],
@@ -176,6 +177,10 @@ def test_poison_costs_only_itself(customer, at, poison, code):
 RAW_POISON = [
     b'{"id": "p", "quantity": 1e400}',
     b'{"id": "p", "properties": {"a": 1e999999999}}',
+    b'{"id": "p", "properties": {"a": 1e999999999999999999999}}',
+    b'{"id": "p", "quantity": -1e-999999999999999999999}',
+    b'{"id": "p", "properties": {"a": 0e999999999}}',
+    b'{"id": "p", "specversion": "1\\u0000"}',
     b'{"id": "\\ud800"}',
     b'{"id": "p", "properties": ' + b'{"a":' * 5_000 + b"1" + b"}" * 5_001,
     b'{"id": "\xff\xfe"}',
@@ -219,6 +224,24 @@ def test_a_customer_on_a_test_clock_is_judged_by_that_clock(customer, at):
     ahead = metering.event(customer="past", occurred_at=(clock.now_at + timedelta(hours=2)).isoformat())
     result = metering.send(inside, ahead, metering.event(), at=at)
     assert _statuses(result) == [(1, "rejected", "too_far_in_future")]
+
+
+def test_a_test_clock_at_the_end_of_the_calendar_costs_only_its_own_events(customer, at):
+    clock = customers.test_clock(now_at=datetime(9999, 12, 31, 23, 30, tzinfo=UTC))
+    customers.customer(external_id="last", test_clock=clock)
+    batch = [metering.event(customer="last", occurred_at=f"{year}-12-31T23:59:59Z") for year in (9999, 9998)]
+    result = metering.send(*batch, metering.event(), at=at)
+    assert _statuses(result) == [(0, "rejected", "invalid_time")]
+    assert _counts()[0] == 2
+
+
+def test_groupings_of_wide_characters_fit_the_key_of_the_totals(customer, at):
+    names = [f"{letter}" + "\U0001f4b6" * 40 for letter in "abcde"]
+    metering.meter(code="wide", group_by=names)
+    wide = {name: "".join(chr(0x20000 + 997 * n + place) for n in range(100)) for place, name in enumerate(names)}
+    short = {name: value[:40] for name, value in wide.items()}
+    result = metering.send(metering.event(properties=wide), metering.event(properties=short), at=at)
+    assert _statuses(result) == [(0, "rejected", "invalid_dimension")]
 
 
 def test_events_of_a_type_without_a_meter_are_stored_and_not_counted(customer, at):
