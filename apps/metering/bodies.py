@@ -17,7 +17,7 @@ EVENTS_MAX: Final = 10_000
 BODY_BYTES_MAX: Final = 4 * 1024 * 1024
 
 
-class _Envelope(msgspec.Struct):
+class _Envelope(msgspec.Struct, forbid_unknown_fields=True):
     events: list[msgspec.Raw]
 
 
@@ -25,6 +25,7 @@ _envelope = msgspec.json.Decoder(_Envelope)
 _array = msgspec.json.Decoder(list[msgspec.Raw])
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{},]', re.DOTALL)
 _EVENTS_KEY = re.compile(rb'\s*\{\s*"events"\s*:\s*(?=\[)')
+_SPACE: Final = b" \t\r\n"
 
 
 def batch_split(body: bytes) -> list[bytes]:
@@ -38,8 +39,7 @@ def batch_split(body: bytes) -> list[bytes]:
         raise BatchTooLarge(f"The body has {len(body)} bytes; {BODY_BYTES_MAX} are the limit. Send smaller batches.")
     try:
         is_array = body.lstrip()[:1] == b"["
-        raws = _array.decode(body) if is_array else _envelope.decode(body).events
-        events = [bytes(raw) for raw in raws]
+        events = [bytes(raw) for raw in _array.decode(body if is_array else _enveloped(body))]
     except msgspec.ValidationError as error:
         raise BatchInvalid(f'Send {{"events": [...]}} or an array of events: {error}.') from error
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
@@ -58,10 +58,27 @@ def single_split(body: bytes) -> list[bytes]:
     """
     if body.lstrip()[:1] != b"{":
         raise BatchInvalid("Send one event as a JSON object; several go to events/batch.")
-    events = batch_split(b'{"events":[' + body + b"]}")
+    # As the one element of an array: whatever closes the object early leaves two elements, or no JSON.
+    events = batch_split(b"[" + body + b"]")
     if len(events) != 1:
         raise BatchInvalid("Send one event as a JSON object; several go to events/batch.")
     return events
+
+
+def _enveloped(body: bytes) -> memoryview:
+    """
+    Return the array inside `{"events": [...]}`, whose only key must stand there once.
+
+    Of a key that is repeated a decoder keeps the last value, and the events of the first would be gone without a word.
+    What lies between the first bracket and the last is one array only if nothing else is there.
+    """
+    start = _EVENTS_KEY.match(body)
+    stripped = body.rstrip(_SPACE)
+    inside = stripped[:-1].rstrip(_SPACE)
+    if start is None or stripped[-1:] != b"}" or inside[-1:] != b"]":
+        _envelope.decode(body)
+        raise BatchInvalid('Send {"events": [...]} with this one key, written plainly and once.')
+    return memoryview(inside)[start.end() :]
 
 
 def depth_of(raw: bytes) -> int:
@@ -84,7 +101,9 @@ def _split_by_brackets(body: bytes, error: Exception) -> list[bytes]:
     One event that is nested too deep, or holds half a character, must not cost its neighbours; an event that is no
     JSON at all makes the whole body no JSON.
     """
-    refusal = BatchInvalid(f"The body is not JSON: {str(error)[:200]}. Nothing of it was stored.")
+    refusal = BatchInvalid(
+        f"The body is not JSON of one array of events: {str(error)[:200]}. Nothing of it was stored."
+    )
     start = _EVENTS_KEY.match(body)
     begin = start.end() if start else 0
     if body[begin : begin + 1] != b"[":

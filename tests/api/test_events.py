@@ -75,6 +75,45 @@ def test_a_body_that_is_no_json_is_a_problem_and_stores_nothing(sender, path, bo
     assert (UsageEvent.objects.count(), QuarantinedEvent.objects.count()) == (0, 0)
 
 
+def _text() -> bytes:
+    return json.dumps(metering.event()).encode()
+
+
+def test_a_single_body_that_closes_early_loses_no_event(sender):
+    """No event may be gone after a 200: what is not exactly one object is refused whole."""
+    for joint in (b',"x":1}],"events":[', b"},{", b'}],"events":[{"x":1}', b'}]},{"events":[{', b"} {", b"},"):
+        body = _text()[:-1] + joint + _text() if joint != b"}," else _text() + b","
+        response = sender.send("POST", "events", body)
+        assert (response.status_code, response.json()["code"]) == (400, "batch_invalid"), joint
+    assert (UsageEvent.objects.count(), QuarantinedEvent.objects.count()) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        b'{"events": [%s], "events": [%s]}',
+        b'{"events": [%s], "events": []%s}',
+        b'{"\\u0065vents": [%s], "events": [%s]}',
+        b'{"events": [%s], "\\u0065vents": [%s]}',
+        b'{"Events": [%s], "events": [%s]}',
+        b'{"events": [%s], "more": [%s]}',
+        b'{"events": null, "events": [%s, %s]}',
+    ],
+)
+def test_a_body_whose_events_stand_twice_is_refused_whole(sender, form):
+    """Of a repeated key one value would win; the events of the other would be gone after a 200."""
+    body = form % (_text(), _text() if b"[]%s" not in form else b"")
+    response = sender.send("POST", "events/batch", body)
+    assert (response.status_code, response.json()["code"]) == (400, "batch_invalid")
+    assert (UsageEvent.objects.count(), QuarantinedEvent.objects.count()) == (0, 0)
+
+
+def test_space_around_a_body_changes_nothing(sender):
+    for body in (b' \r\n{ "events" :\t[ ' + _text() + b" ] \n} ", b"\n [" + _text() + b"]\n"):
+        assert sender.send("POST", "events/batch", body).json()["accepted"] == 1
+    assert sender.send("POST", "events", b"\n" + _text() + b" ").json()["accepted"] == 1
+
+
 def test_too_many_events_or_bytes_are_refused_whole(sender):
     many = sender.send("POST", "events/batch", b'{"events":[' + b",".join([b"{}"] * 10_001) + b"]}")
     assert (many.status_code, many.json()["code"]) == (413, "batch_too_large")

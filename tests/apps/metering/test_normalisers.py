@@ -145,7 +145,7 @@ def test_a_mapping_reads_a_sources_own_shape_and_leaves_its_version():
 
 
 def test_a_body_is_split_into_the_texts_of_its_events():
-    body = b' {"events": [ {"id":"1"} , {"id": "2", "p": "]},{"} ], "ignored": 1}'
+    body = b' {"events": [ {"id":"1"} , {"id": "2", "p": "]},{"} ] }'
     assert bodies.batch_split(body) == [b'{"id":"1"}', b'{"id": "2", "p": "]},{"}']
     assert bodies.batch_split(b' [{"specversion":"1.0"}] ') == [b'{"specversion":"1.0"}']
     assert bodies.batch_split(b'{"events":[]}') == []
@@ -176,6 +176,8 @@ def test_an_event_the_decoder_cannot_bear_does_not_cost_its_neighbours(poison):
         b'{"event": []}',
         b'{"events": {}}',
         b'{"events": null}',
+        b'{"events": [], "unknown": 1}',
+        b'{"events": [{"id": "1"}], "events": [{"id": "2"}]}',
         b'{"events": [{"id": NaN}]}',
         b'{"events": [{"id": 01}]}',
         b'{"events": [{"id": "1"}',
