@@ -108,6 +108,18 @@ def test_discard_needs_a_reason(biller):
     assert Invoice.objects.get(pk=draft.pk).status == "DISCARDED"
 
 
+def test_a_discarded_draft_is_drafted_again_once(biller):
+    house = faces.house(until=IN_GRACE)
+    draft = _draft(house)
+    _press(biller, "invoice-discard", draft, comment="sent by mistake")
+    answer = _press(biller, "invoice-draft-again", draft)
+    assert _words(answer) == ["The period has a draft again."]
+    again = _draft(house)
+    assert (again.pk != draft.pk, again.total_minor) == (True, draft.total_minor)
+    page = biller.get(f"/backoffice/invoices/invoice/{draft.pk}/change/").content.decode()
+    assert "/do/invoice-draft-again/" not in page
+
+
 def test_collect_charges_what_is_owed(biller):
     house = faces.house(token="tok_decline_soft")
     invoice = house.invoice

@@ -7,8 +7,9 @@ from apps.backoffice.buttons.forms import ClockForm, ReasonForm
 from apps.common import formatting
 from apps.customers import selectors as customer_selectors
 from apps.customers.models import Customer, TestClock
+from apps.invoices import selectors as invoice_selectors
 from apps.invoices import services as invoice_services
-from apps.invoices.models import BillingRun, Invoice
+from apps.invoices.models import BillingRun, Invoice, InvoiceKind
 from apps.payments.models import PaymentAttempt
 from apps.subscriptions import services as subscription_services
 from apps.subscriptions.models import BillingPeriod
@@ -34,15 +35,10 @@ def _finalize(press: Press) -> Outcome:
 
 
 def _refresh(press: Press) -> Outcome:
-    before = _printed(press.record)
+    hash_before = press.record.draft_hash
     invoice = cycle_close.invoice_refresh(invoice_id=press.record.id, at=_time_of(press.record.customer, press))
-    changed = "The draft was built again and changed." if _printed(invoice) != before else "Nothing has changed."
+    changed = "The draft was built again and changed." if invoice.draft_hash != hash_before else "Nothing has changed."
     return Outcome(message=changed, record=invoice)
-
-
-def _printed(invoice: Invoice) -> list[tuple[object, ...]]:
-    # Not the draft's hash: that covers which snapshot of the events was read, which moves on by itself.
-    return list(invoice.lines.order_by("position").values_list("code", "quantity", "net_minor", "tax_minor"))
 
 
 def _discard(press: Press) -> Outcome:
@@ -53,6 +49,22 @@ def _discard(press: Press) -> Outcome:
         reason=("discarded_by_staff", press.data["comment"]),
     )
     return Outcome(message="The draft was discarded.", record=invoice)
+
+
+def _draft_again(press: Press) -> Outcome:
+    invoice = cycle_close.period_draft_again(
+        period_id=press.record.billing_period_id, actor=press.actor, at=press.wall_at
+    )
+    if invoice is None:
+        return Outcome(message="The plan charges nothing for this period.", record=press.record)
+    return Outcome(message="The period has a draft again.", record=invoice)
+
+
+def _is_missed(invoice: Invoice) -> bool:
+    """Return whether a discarded draft left its period without a document."""
+    if invoice.status != "DISCARDED" or invoice.kind != InvoiceKind.CYCLE or invoice.billing_period_id is None:
+        return False
+    return invoice_selectors.invoice_live_of(period_id=invoice.billing_period_id, kind=InvoiceKind.CYCLE) is None
 
 
 def _collect(press: Press) -> Outcome:
@@ -139,7 +151,8 @@ BUTTONS = (
     Button(
         name="invoice-discard",
         title="Discard",
-        effect="The draft is dropped and its period stays unbilled. It never had a number, so it leaves no gap.",
+        effect="The draft is dropped and its period stays unbilled until it is drafted again. It never had a number, "
+        "so it leaves no gap.",
         permission="invoices.finalize",
         model=Invoice,
         subject=_invoice_of,
@@ -148,6 +161,16 @@ BUTTONS = (
         form_class=ReasonForm,
         amount=_total,
         is_grave=True,
+    ),
+    Button(
+        name="invoice-draft-again",
+        title="Draft again",
+        effect="The period whose draft was discarded gets a new one, from the usage and terms of now.",
+        permission="invoices.run",
+        model=Invoice,
+        subject=_invoice_of,
+        run=_draft_again,
+        is_offered=_is_missed,
     ),
     Button(
         name="invoice-collect",
