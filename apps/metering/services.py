@@ -131,7 +131,12 @@ def event_mapping_define(*, source: str, fields: Mapping[str, str], actor: Actor
 
 @unit_of_work
 def meters_hold(*, event_types: Iterable[str]) -> dict[str, list[MeterTerms]]:
-    """Return the terms of all meters of these types, by type, and let nobody define one until the unit of work ends."""
+    """
+    Return the terms of all meters of these types, by type, and let nobody define one until the unit of work ends.
+
+    :raises django.db.OperationalError: if somebody who defines one does not end within LOCK_WAIT_MS_MAX
+    """
+    fetch_all("SELECT set_config('lock_timeout', %s, true)", [f"{locks.LOCK_WAIT_MS_MAX}ms"])
     fetch_all(usage_store_sql.METERS_HOLD, [f"{tenancy_context.current_schema()}:{_METERS_LOCK}"])
     by_type: dict[str, list[MeterTerms]] = {}
     for meter in Meter.objects.filter(event_type__in=set(event_types)).order_by("code", "version"):

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 from django.db import OperationalError
+from psycopg import errors as postgres
 
 from apps.api import throttling
 from apps.api.v1 import usage_events
@@ -161,6 +162,8 @@ def test_limits_are_told_and_count_events(sender, monkeypatch):
     second = sender.post("events/batch", {"events": [metering.event(), metering.event()]})
     assert (second.status_code, second.json()["code"]) == (429, "throttled")
     assert int(second["Retry-After"]) >= 1
+    assert second["RateLimit"].startswith('"events";r=0;')
+    assert second["RateLimit-Policy"] == '"events";q=3;w=60'
     assert UsageEvent.objects.count() == 2
 
 
@@ -178,6 +181,28 @@ def test_failures_of_ours_say_what_to_do_and_nothing_of_the_inside(sender, monke
     bug = sender.post("events", metering.event())
     assert (bug.status_code, bug.json()["code"]) == (500, "internal_error")
     assert "secret" not in away.content.decode() + bug.content.decode()
+
+
+@pytest.mark.parametrize(
+    ("cause", "status"),
+    [
+        (postgres.LockNotAvailable, 503),
+        (postgres.DeadlockDetected, 503),
+        (postgres.AdminShutdown, 503),
+        (postgres.ConnectionFailure, 503),
+        (postgres.DiskFull, 500),
+        (postgres.QueryCanceled, 500),
+    ],
+)
+def test_only_what_passes_by_itself_is_to_be_tried_again(sender, monkeypatch, cause, status):
+    """Sending again mends a lost connection and a lock that somebody held; nothing else."""
+
+    def events_accept(**_arguments):
+        raise OperationalError("secret") from cause()
+
+    monkeypatch.setattr(usage_intake, "events_accept", events_accept)
+    response = sender.post("events", metering.event())
+    assert (response.status_code, "Retry-After" in response) == (status, status == 503)
 
 
 def test_ordinary_refusals_of_a_rule_are_problems_with_their_own_status(sender, clock):

@@ -7,7 +7,7 @@ from datetime import date
 from functools import partial
 
 import pytest
-from django.db import connection
+from django.db import OperationalError, connection, transaction
 
 from apps.common.db import fetch_all
 from apps.metering import partitions, selectors, services
@@ -222,3 +222,25 @@ def test_memory_is_bounded_and_kept_per_tenant(world, at, monkeypatch):
     assert len(usage_parties._customers) <= 2
     with tenancy_context.tenant_context(schema_name="t_beta"):
         assert usage_parties.customers_find(references={customer.external_id}) == {}
+
+
+def test_a_definition_that_does_not_end_costs_a_batch_its_wait_and_not_the_worker(world, at, monkeypatch):
+    """Whoever holds the meters for too long makes intake answer "try again", not wait for ever."""
+    schema_name, customer, meter, type_ = world
+    monkeypatch.setattr(services.locks, "LOCK_WAIT_MS_MAX", 200)
+    is_asked = threading.Event()
+
+    def send() -> str:
+        with pytest.raises(OperationalError) as caught:
+            metering.send(*_events(customer, type_, 1), at=at)
+        is_asked.set()
+        return str(getattr(caught.value.__cause__, "sqlstate", ""))
+
+    def hold() -> bool:
+        return is_asked.wait(timeout=20)
+
+    metering.send(at=at)
+    with transaction.atomic():
+        services.locks.advisory_lock("metering:meters")
+        assert at_once(schema_name, send, hold) == ["55P03", True]
+    assert _counted(customer, meter) == 0

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import msgspec
 import structlog
-from django.db import OperationalError, connection
+from django.db import InterfaceError, OperationalError, connection
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 from drf_spectacular.utils import OpenApiParameter, extend_schema
@@ -52,6 +52,10 @@ _STATUS_OF: Final[dict[type[DomainError], int]] = {
     BatchTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     ApiKeyRefused: HTTPStatus.UNAUTHORIZED,
 }
+# SQLSTATE codes of PostgreSQL's appendix A: lock_not_available, deadlock_detected, serialization_failure,
+# admin_shutdown, crash_shutdown, cannot_connect_now, too_many_connections.
+_PASSING: Final = frozenset({"55P03", "40P01", "40001", "57P01", "57P02", "57P03", "53300"})
+_CONNECTION_CLASS: Final = "08"
 
 
 def _intake(split: Callable[[bytes], list[bytes]]) -> Callable[[HttpRequest], HttpResponse]:
@@ -64,8 +68,11 @@ def _intake(split: Callable[[bytes], list[bytes]]) -> Callable[[HttpRequest], Ht
         except Throttled as error:
             detail = "This key sends more events than it may in a minute; wait and send the batch again."
             document = problem_document(status=429, code="throttled", detail=detail)
-            return problem_response(document, {"Retry-After": str(int(getattr(error, "wait", None) or 0) + 1)})
-        except OperationalError as error:
+            wait = str(int(getattr(error, "wait", None) or 0) + 1)
+            return problem_response(document, {**getattr(error, "headers", {}), "Retry-After": wait})
+        except (InterfaceError, OperationalError) as error:
+            if not _is_passing(error):
+                return _problem(error)
             log.warning("intake could not reach the database", error=str(error))
             detail = "The events could not be stored just now. Send the same batch again: what is there counts once."
             return problem_response(problem_document(status=503, code="try_again", detail=detail), {"Retry-After": "1"})
@@ -73,6 +80,17 @@ def _intake(split: Callable[[bytes], list[bytes]]) -> Callable[[HttpRequest], Ht
             return _problem(error)
 
     return view
+
+
+def _is_passing(error: Exception) -> bool:
+    """
+    Return whether the same batch may go through in a moment: the connection was lost, or somebody held a lock.
+
+    A full disk or a broken statement comes as the same kind of error, and sending again would not mend it.
+    """
+    code = getattr(error.__cause__, "sqlstate", None)
+    # An error without a code is the driver's own: it could not reach the server, or lost it.
+    return code is None or code[:2] == _CONNECTION_CLASS or code in _PASSING
 
 
 def _answer(request: HttpRequest, split: Callable[[bytes], list[bytes]]) -> HttpResponse:
