@@ -48,7 +48,7 @@ class MeterSerializer(serializers.Serializer[Any]):
     rounding = serializers.JSONField()
     rules = serializers.JSONField()
     defined_at = InstantField()
-    retired_at = InstantField()
+    retired_at = InstantField(allow_null=True)
 
 
 class MeterList(ApiView):

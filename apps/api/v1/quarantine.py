@@ -31,7 +31,7 @@ class QuarantinedEventSerializer(serializers.Serializer[Any]):
     mapping = serializers.CharField(source="mapping_source")
     raw = serializers.CharField()
     received_at = InstantField()
-    replayed_at = InstantField()
+    replayed_at = InstantField(allow_null=True)
 
 
 class QuarantineList(ApiView):
