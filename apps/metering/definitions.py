@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from decimal import Decimal
 from typing import Any, Final
 
 from apps.common.errors import FieldProblem
@@ -128,6 +129,14 @@ def _bound_remedy(rule: Any) -> str:
     return ""
 
 
+def _min_remedy(rule: Any) -> str:
+    remedy = _bound_remedy(rule)
+    if not remedy and Decimal(rule) < 0:
+        # A period whose sum is negative has no price.
+        return 'Send "0" or more: usage is not taken back by negative events; corrections come with documents.'
+    return remedy
+
+
 def _required_remedy(rule: Any) -> str:
     is_names = isinstance(rule, list | tuple) and all(
         isinstance(name, str) and _PROPERTY.fullmatch(name) for name in rule
@@ -153,6 +162,6 @@ def _is_plain(value: Any) -> bool:
 _RULE_CHECKS: Final[Mapping[str, Callable[[Any], str]]] = {
     "allowed": _allowed_remedy,
     "max": _bound_remedy,
-    "min": _bound_remedy,
+    "min": _min_remedy,
     "required": _required_remedy,
 }

@@ -198,8 +198,8 @@ def _value_check(properties: Mapping[str, Any], quantity: str | None, meter: Met
 
 
 def _range_check(measured: Decimal, meter: MeterTerms) -> None:
-    # Below zero only where the tenant says so: usage is taken back by corrections, which leave a trace.
-    minimum, maximum = Decimal(meter.rules.get("min", "0")), meter.rules.get("max")
+    # Never below zero: a period whose sum is negative has no price.
+    minimum, maximum = max(Decimal(meter.rules.get("min", "0")), Decimal(0)), meter.rules.get("max")
     if measured < minimum:
         raise EventRefused("rule_min", f"Meter '{meter.code}' counts nothing below {minimum}; {measured} was sent.")
     if maximum is not None and measured > Decimal(maximum):

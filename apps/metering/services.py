@@ -13,6 +13,7 @@ from apps.audit import services as audit_services
 from apps.common import locks
 from apps.common.actors import Actor
 from apps.common.db import fetch_all, unit_of_work
+from apps.engine.hashing import canonical_json
 from apps.lifecycle.services import transition_apply
 from apps.messaging import services as messaging_services
 from apps.metering import definitions, usage_store_sql
@@ -71,7 +72,7 @@ def meter_define(*, data: MeterInput, actor: Actor, at: datetime) -> Meter:
     terms = {**asdict(data), "filters": dict(data.filters), "group_by": list(data.group_by), "rules": dict(data.rules)}
     current = Meter.objects.filter(code=data.code, retired_at__isnull=True).first()
     if current is not None:
-        if all(getattr(current, name) == value for name, value in terms.items() if name != "name"):
+        if _terms_text(terms) == _terms_text({name: getattr(current, name) for name in terms}):
             return _meter_rename(current, data.name, actor=actor, at=at)
         current.retired_at = at
         current.save(update_fields=["retired_at"])
@@ -89,6 +90,11 @@ def meter_define(*, data: MeterInput, actor: Actor, at: datetime) -> Meter:
         at=at,
     )
     return meter
+
+
+def _terms_text(terms: Mapping[str, Any]) -> str:
+    # As JSON, which knows true and 1 as two values where Python knows them as equal.
+    return canonical_json({name: value for name, value in terms.items() if name != "name"})
 
 
 def _meter_rename(meter: Meter, name: str, *, actor: Actor, at: datetime) -> Meter:

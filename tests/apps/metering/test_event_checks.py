@@ -174,8 +174,8 @@ def test_filters_tell_true_from_one_and_text_from_number():
     ("rules", "properties", "code"),
     [
         ({}, {"bytes": "-1"}, "rule_min"),
-        ({"min": "-5"}, {"bytes": "-5"}, ""),
-        ({"min": "-5"}, {"bytes": "-6"}, "rule_min"),
+        ({"min": "-5"}, {"bytes": "-5"}, "rule_min"),
+        ({"min": "-5"}, {"bytes": "0"}, ""),
         ({"min": "1"}, {"bytes": "0.5"}, "rule_min"),
         ({"max": "10"}, {"bytes": "10"}, ""),
         ({"max": "10"}, {"bytes": "10.000000000001"}, "rule_max"),

@@ -41,6 +41,20 @@ def test_other_terms_make_a_further_version_and_retire_the_one_before(tenant, at
     assert selectors.meter_by_reference("api_calls") == second
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"filters": {"premium": 1}}, {"filters": {"premium": True}}),
+        ({"filters": {"premium": 0}}, {"filters": {"premium": False}}),
+        ({"rules": {"allowed": {"premium": [1]}}}, {"rules": {"allowed": {"premium": [True]}}}),
+    ],
+)
+def test_true_and_one_are_two_definitions(tenant, at, one, other):
+    assert metering.meter(**one).version == 1
+    assert metering.meter(**other, at=at).version == 2
+    assert metering.meter(**other, at=at).version == 2
+
+
 def test_another_name_renames_and_leaves_a_trace(tenant, at):
     first = metering.meter()
     renamed = metering.meter(name="Calls", at=at)
@@ -79,6 +93,7 @@ def test_the_database_refuses_to_edit_or_delete_a_version(tenant):
         ({"rounding": {"mode": "ceil", "divide_by": "0"}}, "/rounding"),
         ({"rules": {"minimum": "1"}}, "/rules/minimum"),
         ({"rules": {"min": 1}}, "/rules/min"),
+        ({"rules": {"min": "-0.1"}}, "/rules/min"),
         ({"rules": {"max": "NaN"}}, "/rules/max"),
         ({"rules": {"required": "region"}}, "/rules/required"),
         ({"rules": {"allowed": {"region": []}}}, "/rules/allowed"),
