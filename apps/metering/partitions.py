@@ -13,6 +13,7 @@ from django.db import connection, transaction
 
 from apps.common.db import fetch_all, unit_of_work
 from apps.common.locks import advisory_lock
+from apps.metering.usage_guards_sql import PARTITION_TRIGGERS
 from apps.tenancy import context as tenancy_context
 
 MONTHS_AHEAD: Final = 3
@@ -66,6 +67,8 @@ def _create_missing(months: list[date]) -> None:
         begins, ends = _bounds(month)
         with connection.cursor() as cursor:
             cursor.execute(_CREATE.format(name=name))
+            for statement in PARTITION_TRIGGERS:
+                cursor.execute(statement.format(name=name))
             cursor.execute(_ATTACH.format(name=name), [begins, ends])
 
 

@@ -1,7 +1,8 @@
 """The tables that the ORM cannot describe: events, their identity, their running totals, and the trigger between.
 
 Shape and order follow measurements (ADR 0010): identity in a narrow key table that COPY meets directly, events in
-monthly partitions without a unique index, totals kept by ONE statement trigger so that no path can forget them.
+monthly partitions without a unique index, totals kept by one statement trigger function. A statement trigger fires
+only for the table that is named, so each partition carries it, too (`usage_guards_sql.py`).
 """
 
 NO_SUBSCRIPTION = "00000000-0000-0000-0000-000000000000"

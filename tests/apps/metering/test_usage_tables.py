@@ -6,7 +6,7 @@ import pytest
 from django.db import IntegrityError, transaction
 
 from apps.common.db import fetch_all
-from apps.metering import partitions, selectors, services
+from apps.metering import partitions, selectors, services, usage_guards_sql
 from apps.metering.models import UsageAggregate
 from tests.builders import customers, metering
 
@@ -69,8 +69,60 @@ def test_events_and_keys_only_grow(tenant, at, table, verb):
 def test_partitions_are_guarded_like_their_parent(tenant, at):
     customers.customer(external_id="acme")
     metering.send(metering.event(), at=at)
-    with pytest.raises(IntegrityError, match="only grow"), transaction.atomic():
-        fetch_all("DELETE FROM metering_usageevent_202601")
+    metering.send(metering.event(occurred_at="2025-03-10T12:00:00Z"), at=at)
+    for partition in ("metering_usageevent_202601", "metering_usageevent_202503"):
+        for verb in ("UPDATE {} SET received_at = received_at", "DELETE FROM {}", "TRUNCATE {}"):
+            with pytest.raises(IntegrityError, match="only grow"), transaction.atomic():
+                fetch_all(verb.format(partition))
+
+
+def test_every_partition_carries_the_statement_triggers(tenant, at):
+    """Those that were there when the guards came, and those that are made since."""
+    fetch_all(usage_guards_sql.UNGUARD_PARTITIONS)
+    fetch_all(usage_guards_sql.GUARD_PARTITIONS)
+    customers.customer(external_id="acme")
+    metering.send(metering.event(occurred_at="2025-03-10T12:00:00Z"), at=at)
+    rows = fetch_all(
+        "SELECT i.inhrelid::regclass::text, array_agg(t.tgname::text ORDER BY t.tgname) FROM pg_inherits i "
+        "LEFT JOIN pg_trigger t ON t.tgrelid = i.inhrelid AND t.tgenabled = 'O' AND t.tgparentid = 0 "
+        "WHERE i.inhparent = 'metering_usageevent'::regclass GROUP BY 1"
+    )
+    assert len(rows) == len(_partitions()) >= 2
+    for name, triggers in rows:
+        assert triggers == ["usage_event_fold", "usage_event_no_truncate"], name
+
+
+@pytest.mark.parametrize("table", ["metering_usageevent", "metering_usageevent_202601"])
+def test_an_insert_is_counted_once_whichever_table_it_names(tenant, at, table):
+    customers.customer(external_id="acme")
+    meter = metering.meter()
+    metering.send(metering.event(), at=at)
+    fetch_all(
+        f"INSERT INTO {table} (event_key, source, event_id, type, customer_id, occurred_at, received_at, properties) "
+        "SELECT gen_random_uuid(), source, 'by hand', type, customer_id, occurred_at, received_at, properties "
+        "FROM metering_usageevent"
+    )
+    assert list(UsageAggregate.objects.filter(meter_id=meter.id).values_list("event_count", flat=True)) == [2]
+    assert selectors.aggregates_compare(limit=1) == []
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE metering_usageaggregate SET event_count = 7",
+        "INSERT INTO metering_usageaggregate SELECT * FROM metering_usageaggregate",
+        "DELETE FROM metering_usageaggregate",
+        "TRUNCATE metering_usageaggregate",
+    ],
+)
+def test_totals_are_written_by_their_trigger_only(tenant, at, statement):
+    customers.customer(external_id="acme")
+    metering.meter()
+    metering.send(metering.event(), at=at)
+    with pytest.raises(IntegrityError, match="follow the events"), transaction.atomic():
+        fetch_all(statement)
+    metering.send(metering.event(), at=at)
+    assert UsageAggregate.objects.get().event_count == 2
 
 
 def test_identity_is_the_databases_own(tenant, at):
