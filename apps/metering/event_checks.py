@@ -16,6 +16,7 @@ from apps.engine.exact import decimal_text
 from apps.metering.errors import EventRefused
 from apps.metering.models import Meter, MeterAggregation
 from apps.metering.normalisers import CanonicalEvent
+from apps.metering.usage_tables_sql import VALUE_PATTERN
 
 # A producer's clock may run ahead of ours by this much; beyond it the event would sit in a period not begun.
 OCCURRED_AHEAD_MAX: Final = timedelta(hours=1)
@@ -25,8 +26,7 @@ YEAR_MIN: Final = 1970
 YEAR_MAX: Final = 9998
 TEXT_LENGTH_MAX: Final = 255
 TYPE_LENGTH_MAX: Final = 120
-# 20 digits before the point and 12 behind it: a million of them still add up exactly inside 38 digits.
-_VALUE = re.compile(r"-?[0-9]{1,20}(?:\.[0-9]{1,12})?")
+_VALUE = re.compile(VALUE_PATTERN)
 _INSTANT = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,30})?([Zz]|[+-][0-9]{2}:[0-9]{2})?"
 )
@@ -159,7 +159,8 @@ def meters_check(event: CanonicalEvent, *, quantity: str | None, meters: Iterabl
     """
     Require that every meter that reads the event can count it, and that its rules are kept.
 
-    A retired version goes on counting for the plans that were sold with it, where it can; it makes no new demands.
+    A retired version goes on counting for the plans that were sold with it, where it can; it makes no new demands
+    on values: what it cannot add up is left out of it by `usage_tables_sql.EVENT_MATCHES`.
 
     :raises EventRefused: naming the meter, the property and the remedy
     """
@@ -170,7 +171,7 @@ def meters_check(event: CanonicalEvent, *, quantity: str | None, meters: Iterabl
         if meter.is_current:
             _rules_check(properties, meter)
         _dimensions_check(properties, meter)
-        if meter.value_property:
+        if meter.is_current and meter.value_property:
             _value_check(properties, quantity, meter)
 
 
@@ -185,16 +186,13 @@ def _value_check(properties: Mapping[str, Any], quantity: str | None, meter: Met
         text = value_text(f"properties.{meter.value_property}", value)
     elif quantity is not None:
         text = quantity
-    elif meter.is_current:
+    else:
         raise EventRefused(
             "missing_property",
             f"Meter '{meter.code}' adds up 'properties.{meter.value_property}'; send it, or 'quantity', as a decimal "
             "string.",
         )
-    else:
-        return
-    if meter.is_current:
-        _range_check(Decimal(text), meter)
+    _range_check(Decimal(text), meter)
 
 
 def _range_check(measured: Decimal, meter: MeterTerms) -> None:

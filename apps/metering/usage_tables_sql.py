@@ -5,6 +5,10 @@ monthly partitions without a unique index, totals kept by one statement trigger 
 only for the table that is named, so each partition carries it, too (`usage_guards_sql.py`).
 """
 
+# What a meter can add up, the same text for the check of an event and for the database: 20 digits before the point and
+# 12 behind it; a million of them still add up exactly inside 38 digits. No backslash, so that both read it alike.
+VALUE_PATTERN = "-?[0-9]{1,20}(?:[.][0-9]{1,12})?"
+
 NO_SUBSCRIPTION = "00000000-0000-0000-0000-000000000000"
 
 # Identity for ever: one row per accepted (source, event id). The hash tells a repeat from a contradiction.
@@ -65,11 +69,17 @@ EVENT_VALUE = """
          ELSE coalesce((e.properties ->> m.value_property)::numeric, e.quantity) END
 """
 
-# Of the type, written since the meter is there, carrying the filter's properties, and with a value to count.
-EVENT_MATCHES = """
+# The text of the value that is read; JSON's null reads like a property that is not there.
+_VALUE_TEXT = "coalesce(e.properties ->> m.value_property, e.quantity::text)"
+
+# Of the type, written since the meter is there, carrying the filter's properties, and with a value that can be counted:
+# a plain decimal that is not below zero. A current version refuses every other value at the door, so this leaves out
+# nothing of its own; a retired one must not refuse what was meant for its successor, and leaves such an event out.
+EVENT_MATCHES = f"""
     m.event_type = e.type AND e.properties @> m.filters
     AND (NOT pg_visible_in_snapshot(e.recorded_xid, m.defined_snapshot) OR e.recorded_xid = m.defined_xid)
-    AND (m.value_property = '' OR e.quantity IS NOT NULL OR e.properties ->> m.value_property IS NOT NULL)
+    AND (m.value_property = ''
+         OR ({_VALUE_TEXT} ~ '^{VALUE_PATTERN}$' AND {_VALUE_TEXT} !~ '^-.*[1-9]'))
 """
 
 # Most meters have no grouping, and a subquery for each of their events would cost as much as the rest of the fold.
@@ -80,8 +90,8 @@ EVENT_DIMENSIONS = """
 
 # Upsert in key order: without a fixed order, two writers on the same customer deadlock. One statement per batch:
 # the cost is per total touched, not per event.
-CREATE_FOLD = f"""
-CREATE FUNCTION metering_fold_usage() RETURNS trigger LANGUAGE plpgsql AS $fold$
+FOLD_FUNCTION = f"""
+CREATE OR REPLACE FUNCTION metering_fold_usage() RETURNS trigger LANGUAGE plpgsql AS $fold$
 BEGIN
     INSERT INTO metering_usageaggregate AS a
         (customer_id, meter_id, hour, subscription_id, dimensions, event_count, value_sum, value_max)
@@ -102,6 +112,10 @@ BEGIN
     RETURN NULL;
 END
 $fold$;
+"""
+
+CREATE_FOLD = f"""
+{FOLD_FUNCTION}
 CREATE TRIGGER usage_event_fold AFTER INSERT ON metering_usageevent
     REFERENCING NEW TABLE AS fresh FOR EACH STATEMENT EXECUTE FUNCTION metering_fold_usage();
 """

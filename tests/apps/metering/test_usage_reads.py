@@ -127,6 +127,37 @@ def test_a_retired_version_goes_on_counting_for_the_plans_sold_with_it(customer,
     assert selectors.aggregates_compare(limit=5) == []
 
 
+LEFT_OUT = ["abc", True, ["1"], {"a": 1}, "1e5", "", "1.", " 1", "1\n", "9" * 21, "-3", -1]
+COUNTED = ["2", 2, "2.0", "002", "2.000000000000"]
+
+
+@pytest.mark.parametrize("value", [*LEFT_OUT, *COUNTED, "-0", "-0.00", None], ids=repr)
+def test_a_retired_version_never_stops_what_its_successor_accepts(customer, at, value):
+    """What it cannot add up is left out of it, by the totals, by both readings and by the comparison alike."""
+    retired = metering.meter(aggregation="sum", value_property="bytes")
+    current = metering.meter(aggregation="sum", value_property="size")
+    result = metering.send(metering.event(properties={"bytes": value, "size": "4"}), at=at)
+    assert result.accepted == 1
+    counted = window(retired, customer, DAY, DAY + timedelta(days=1))
+    edge = window(retired, customer, DAY, DAY + timedelta(hours=12, minutes=30))
+    assert counted.raw == edge.raw == (2 if value in COUNTED else 0)
+    is_counted = value is not None and value not in LEFT_OUT
+    assert counted.event_count == edge.event_count == (1 if is_counted else 0)
+    assert window(current, customer, DAY, DAY + timedelta(days=1)).raw == 4
+    assert selectors.aggregates_compare(limit=5) == []
+
+
+@pytest.mark.parametrize(
+    "value", [*LEFT_OUT, *COUNTED, "-0", "-0.00", 1e-7, 1.5, 10**20, 10**19, "0.0000000000001"], ids=repr
+)
+def test_what_a_current_version_accepts_is_counted(customer, at, value):
+    """The check at the door and the database's own predicate are one: accepted means counted, and nothing between."""
+    meter = metering.meter(aggregation="sum", value_property="bytes")
+    sent = [metering.event(properties={"bytes": value}), metering.event(quantity=value)]
+    accepted = sum(metering.send(event, at=at).accepted for event in sent)
+    assert window(meter, customer, DAY, DAY + timedelta(days=1)).event_count == accepted
+
+
 def test_series_by_hour_day_month_and_group(customer, at):
     meter = metering.meter(code="by_region", aggregation="sum", value_property="bytes", group_by=["region", "tier"])
     for minute, region, tier in ((10, "eu", 1), (70, "eu", 2), (80, "us", 1), (1_500, "eu", 1)):
