@@ -153,13 +153,22 @@ def usage_series(
     """
     Return usage in pieces of an hour, a UTC day or a UTC month, oldest first; pieces without events are left out.
 
-    :raises UsageQueryInvalid: if granularity or grouping is unknown, or the window is empty or too long
+    :raises UsageQueryInvalid: if granularity or grouping is unknown, or the window is empty or the answer too long
     """
     problems = _series_problems(meter, starts_at, ends_at, granularity, group_by)
     if problems:
         raise UsageQueryInvalid("; ".join(problem.detail for problem in problems), problems=problems)
     scope = _scope(meter, customer_id, subscription_id, starts_at, ends_at)
-    rows = fetch_all(usage_sql.SERIES, {**scope, "granularity": granularity, "group_by": list(group_by)})
+    rows = fetch_all(
+        usage_sql.SERIES,
+        {**scope, "granularity": granularity, "group_by": list(group_by), "limit": BUCKETS_MAX + 1},
+    )
+    if len(rows) > BUCKETS_MAX:
+        # Groups multiply the pieces, and only the answer tells how many there are.
+        detail = (
+            f"the answer has more than {BUCKETS_MAX} pieces; ask for coarser ones, fewer groups or a shorter window"
+        )
+        raise UsageQueryInvalid(detail, problems=(FieldProblem("/to", "answer_too_long", detail),))
     return [
         UsageBucket(
             starts_at=bucket_at.astimezone(UTC),
@@ -172,9 +181,16 @@ def usage_series(
     ]
 
 
-def aggregates_compare(*, limit: int, customer_id: UUID | None = None) -> list[AggregateDifference]:
-    """Rebuild the running totals from the raw events, of all customers or one, and return where they differ."""
-    rows = fetch_all(usage_sql.COMPARE, {"limit": limit, "customer_id": customer_id})
+def aggregates_compare(
+    *, limit: int, customer_id: UUID | None = None, since: datetime | None = None
+) -> list[AggregateDifference]:
+    """
+    Rebuild the running totals from the raw events, of all customers or one, and return where they differ.
+
+    :param since: look at the hours from the one that holds this instant on; without it, at all of them
+    """
+    since_hour = None if since is None else since.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+    rows = fetch_all(usage_sql.COMPARE, {"limit": limit, "customer_id": customer_id, "since": since_hour})
     return [
         AggregateDifference(customer_id=row[0], meter_id=row[1], hour_at=row[2], rebuilt=row[3:6], stored=row[6:9])
         for row in rows

@@ -69,10 +69,11 @@ FROM (
     SELECT e.occurred_at, {EVENT_DIMENSIONS}, 1, {EVENT_VALUE}, {EVENT_VALUE}
     FROM metering_usageevent e JOIN metering_meter m ON {_RAW_SCOPE} WHERE {_AT_THE_EDGES}
 ) parts
-GROUP BY 1, 2 ORDER BY 1, 2
+GROUP BY 1, 2 ORDER BY 1, 2 LIMIT %(limit)s
 """
 
-# Every total rebuilt from the raw events and laid beside the stored one; what fits is not returned.
+# Every total rebuilt from the raw events and laid beside the stored one; what fits is not returned. `since` is a whole
+# hour, so that a total is rebuilt from all of its events or not at all.
 COMPARE = f"""
 WITH rebuilt AS (
     SELECT e.customer_id, m.id AS meter_id, date_trunc('hour', e.occurred_at, 'UTC') AS hour,
@@ -80,13 +81,15 @@ WITH rebuilt AS (
            count(*) AS n, sum({EVENT_VALUE}) AS total, max({EVENT_VALUE}) AS largest
     FROM metering_usageevent e JOIN metering_meter m ON {EVENT_MATCHES}
     WHERE (%(customer_id)s::uuid IS NULL OR e.customer_id = %(customer_id)s::uuid)
+      AND (%(since)s::timestamptz IS NULL OR e.occurred_at >= %(since)s::timestamptz)
     GROUP BY 1, 2, 3, 4, 5
 )
 SELECT coalesce(r.customer_id, a.customer_id), coalesce(r.meter_id, a.meter_id), coalesce(r.hour, a.hour),
        r.n, r.total, r.largest, a.event_count, a.value_sum, a.value_max
 FROM rebuilt r FULL JOIN (
     SELECT * FROM metering_usageaggregate
-    WHERE %(customer_id)s::uuid IS NULL OR customer_id = %(customer_id)s::uuid
+    WHERE (%(customer_id)s::uuid IS NULL OR customer_id = %(customer_id)s::uuid)
+      AND (%(since)s::timestamptz IS NULL OR hour >= %(since)s::timestamptz)
 ) a USING (customer_id, meter_id, hour, subscription_id, dimensions)
 WHERE (r.n, r.total, r.largest) IS DISTINCT FROM (a.event_count, a.value_sum, a.value_max)
 ORDER BY 1, 2, 3 LIMIT %(limit)s

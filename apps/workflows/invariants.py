@@ -135,7 +135,8 @@ def _snapshots(at: datetime) -> list[str]:
 
 
 def _aggregates(at: datetime) -> list[str]:
-    return [str(difference) for difference in metering_selectors.aggregates_compare(limit=ROWS_SHOWN)]
+    recent = metering_selectors.aggregates_compare(limit=ROWS_SHOWN, since=at - timedelta(days=35))
+    return [str(difference) for difference in recent]
 
 
 def _dead_messages(at: datetime) -> list[str]:

@@ -88,8 +88,9 @@ def _customers_read(references: Collection[str]) -> dict[str, CustomerParty]:
     found: dict[str, CustomerParty] = {}
     for id_, external_id, clock_id in rows:
         party = CustomerParty(id=id_, test_clock_id=clock_id)
-        found[external_id] = party
+        found.setdefault(external_id, party)
         if id_ in by_id:
+            # Whoever has the id comes before one whose code only looks like it.
             found[by_id[id_]] = party
     return {reference: found[reference] for reference in references if reference in found}
 
@@ -104,8 +105,9 @@ def _subscriptions_read(references: Collection[str]) -> dict[str, SubscriptionPa
     for id_, external_id, customer_id in rows:
         party = SubscriptionParty(id=id_, customer_id=customer_id)
         if external_id is not None:
-            found[external_id] = party
+            found.setdefault(external_id, party)
         if id_ in by_id:
+            # Whoever has the id comes before one whose code only looks like it.
             found[by_id[id_]] = party
     return {reference: found[reference] for reference in references if reference in found}
 

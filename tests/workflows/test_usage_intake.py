@@ -8,6 +8,7 @@ from django.db import OperationalError, transaction
 from psycopg import errors as postgres
 
 from apps.audit.models import AuditEntry
+from apps.common import ids
 from apps.common.actors import OPERATOR
 from apps.common.db import NoTenant, fetch_all
 from apps.messaging import services as messaging_services
@@ -215,6 +216,22 @@ def test_a_subscription_must_be_the_customers_own(customer, at):
     result = metering.send(*foreign, metering.event(customer="other", subscription="theirs"), at=at)
     assert [r.code for r in result.results] == ["unknown_subscription"] * 2
     assert UsageEvent.objects.get().subscription_id == subscription.id
+
+
+def test_an_id_wins_over_a_code_that_looks_like_it(customer, at):
+    """Codes of that form are refused now; rows from before may still have one."""
+    double = type(customer).objects.get(id=customer.id)
+    double.id, double.external_id = ids.new_id(), customer.public_id
+    double.save(force_insert=True)
+    assert metering.send(metering.event(customer=customer.public_id), at=at).accepted == 1
+    assert UsageEvent.objects.get().customer_id == customer.id
+    plans.published_plan(code="basic", base_fee="1.00")
+    one = subscriptions.subscription(customer=customer, plan_code="basic", external_id="one")
+    other = customers.customer(external_id="other")
+    two = subscriptions.subscription(customer=other, plan_code="basic", external_id="two")
+    type(two).objects.filter(id=two.id).update(external_id=one.public_id)
+    assert metering.send(metering.event(subscription=one.public_id), at=at).accepted == 1
+    assert UsageEvent.objects.get(subscription_id__isnull=False).subscription_id == one.id
 
 
 def test_a_customer_on_a_test_clock_is_judged_by_that_clock(customer, at):

@@ -217,6 +217,29 @@ def test_comparison_finds_a_total_that_was_tampered_with(customer, at):
     assert "events give (1" in str(selectors.aggregates_compare(limit=5)[0])
 
 
+def test_comparison_looks_from_the_hour_of_an_instant_on(customer, at):
+    metering.meter()
+    early, late = "2026-01-09T23:59:59Z", "2026-01-10T00:10:00Z"
+    metering.send(metering.event(occurred_at=early), metering.event(occurred_at=late), at=at)
+    assert selectors.aggregates_compare(limit=5, since=DAY + timedelta(minutes=30)) == []
+    fetch_all("ALTER TABLE metering_usageaggregate DISABLE TRIGGER USER")
+    fetch_all("UPDATE metering_usageaggregate SET event_count = 7")
+    for since, count in ((None, 2), (DAY - timedelta(minutes=1), 2), (DAY + timedelta(minutes=30), 1)):
+        assert len(selectors.aggregates_compare(limit=5, since=since)) == count
+    assert selectors.aggregates_compare(limit=5, since=DAY + timedelta(hours=1)) == []
+
+
+def test_a_series_that_groups_make_too_long_is_refused(customer, at, monkeypatch):
+    meter = metering.meter(group_by=["region"])
+    metering.send(*[metering.event(properties={"region": f"r{n}"}) for n in range(4)], at=at)
+    question = {"meter": meter, "customer_id": customer.id, "starts_at": DAY, "ends_at": DAY + timedelta(days=1)}
+    monkeypatch.setattr(selectors, "BUCKETS_MAX", 3)
+    assert len(selectors.usage_series(**question, granularity="day")) == 1
+    with pytest.raises(UsageQueryInvalid) as caught:
+        selectors.usage_series(**question, granularity="day", group_by=["region"])
+    assert [problem.code for problem in caught.value.problems] == ["answer_too_long"]
+
+
 def test_meters_are_found_by_id_and_code(tenant):
     old = metering.meter()
     new = metering.meter(filters={"region": "eu"})
