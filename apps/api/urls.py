@@ -25,6 +25,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("usage/quarantine/<str:reference>/replay", quarantine.QuarantineReplay.as_view()),
     path("meters", meters.MeterList.as_view()),
     path("meters/<str:reference>", meters.MeterDetail.as_view()),
+    path("event-mappings", meters.EventMappingList.as_view()),
     path("plans", plans.PlanList.as_view()),
     path("plans/<str:code>", plans.PlanDetail.as_view()),
     path("plans/<str:code>/versions/<int:version>/publish", plans.PlanVersionPublish.as_view()),

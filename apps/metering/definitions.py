@@ -55,6 +55,9 @@ def mapping_problems(*, source: str, fields: Mapping[str, str]) -> tuple[FieldPr
         if name not in MAPPABLE and not name.startswith("properties."):
             detail = f"There is no such field; map {', '.join(MAPPABLE)} or properties.<name>."
             problems.append(FieldProblem(f"/fields/{name}", "field_unknown", detail))
+        elif name not in MAPPABLE and not _PROPERTY.fullmatch(name.removeprefix("properties.")):
+            detail = "Name the property in 1 to 60 characters."
+            problems.append(FieldProblem("/fields", "field_invalid", detail))
         elif not isinstance(path, str) or not path.strip(CONSTANT_MARK) or "\0" in path or len(path) > 200:
             detail = "Give a path with dots, such as request.id."
             problems.append(FieldProblem(f"/fields/{name}", "path_invalid", detail))

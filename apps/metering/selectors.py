@@ -84,6 +84,11 @@ def meter_by_reference(reference: str) -> Meter:
     return meter
 
 
+def event_mappings_queryset() -> QuerySet[EventMapping]:
+    """Return all versions of all mappings, newest first."""
+    return EventMapping.objects.order_by("-id")
+
+
 def event_mapping_current(*, source: str) -> EventMapping:
     """
     Return the newest mapping of a source.

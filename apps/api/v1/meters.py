@@ -1,4 +1,4 @@
-"""Meters: what is measured and how it adds up."""
+"""Meters: what is measured and how it adds up; event mappings: how a source's own shape is read."""
 
 from typing import Any
 
@@ -13,6 +13,7 @@ from apps.api.serializers import InstantField, PublicIdField, StrictSerializer
 from apps.identity.models import Scope
 from apps.metering import selectors as metering_selectors
 from apps.metering import services as metering_services
+from apps.metering.event_checks import TYPE_LENGTH_MAX
 from apps.metering.inputs import MeterInput
 from apps.metering.models import MeterAggregation
 
@@ -91,3 +92,63 @@ class MeterDetail(ApiView):
     def get(self, request: Request, reference: str) -> Response:
         """Return the version with this id, or the current version of this code."""
         return Response(MeterSerializer(metering_selectors.meter_by_reference(reference)).data)
+
+
+class EventMappingInputSerializer(StrictSerializer):
+    """How one source's events are read."""
+
+    source = serializers.CharField(max_length=TYPE_LENGTH_MAX)  # type: ignore[assignment]  # taken out of the class
+
+    def get_fields(self) -> dict[str, Any]:
+        """Return the fields; one of them has the name under which the framework keeps them all."""
+        paths = serializers.DictField(
+            child=serializers.CharField(max_length=200),
+            help_text='Our field to its path with dots, or "=" and a constant: {"id": "request.id", "type": "=call"}.',
+        )
+        return {**super().get_fields(), "fields": paths}
+
+
+class EventMappingSerializer(serializers.Serializer[Any]):
+    """One version of a source's mapping."""
+
+    id = PublicIdField()
+    source = serializers.CharField()  # type: ignore[assignment]  # a field, taken out of the class
+    version = serializers.IntegerField()
+    defined_at = InstantField()
+
+    def get_fields(self) -> dict[str, Any]:
+        """Return the fields; one of them has the name under which the framework keeps them all."""
+        return {**super().get_fields(), "fields": serializers.DictField(child=serializers.CharField())}
+
+
+class EventMappingList(ApiView):
+    """All mappings, and the way to define one."""
+
+    scopes = {"GET": Scope.CATALOG_WRITE.value, "POST": Scope.CATALOG_WRITE.value}
+
+    @extend_schema(
+        operation_id="event_mappings_list",
+        parameters=LIST_PARAMETERS,
+        responses=inline_serializer(
+            "EventMappingPage",
+            {"data": EventMappingSerializer(many=True), "next_cursor": serializers.CharField(allow_null=True)},
+        ),
+    )
+    def get(self, request: Request) -> Response:
+        """List all versions of all mappings, newest first."""
+        page, cursor = page_of(request, metering_selectors.event_mappings_queryset())
+        return Response({"data": EventMappingSerializer(page, many=True).data, "next_cursor": cursor})
+
+    @extend_schema(
+        operation_id="event_mappings_create",
+        request=EventMappingInputSerializer,
+        responses={201: EventMappingSerializer},
+        parameters=[IDEMPOTENCY_PARAMETER],
+    )
+    def post(self, request: Request) -> Response:
+        """Define a source's mapping or a further version of it; the same again answers with the one that is there."""
+        asked = self.read(EventMappingInputSerializer)
+        mapping = metering_services.event_mapping_define(
+            source=asked["source"], fields=asked["fields"], actor=self.actor, at=self.at
+        )
+        return Response(EventMappingSerializer(mapping).data, status=201)
