@@ -29,12 +29,18 @@ def get_for_update(model: type[M], pk: UUID) -> M:
 
 def get_many_for_update(model: type[M], pks: Iterable[UUID]) -> list[M]:
     """Lock several rows in primary-key order (one order for everybody, so no deadlock) and return them."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT set_config('lock_timeout', %s, true)", [f"{LOCK_WAIT_MS_MAX}ms"])
+    _bound_wait()
     return list(model._default_manager.select_for_update(of=("self",)).filter(pk__in=list(pks)).order_by("pk"))
 
 
 def advisory_lock(key: str) -> None:
-    """Hold a named lock of this tenant until the unit of work ends; who comes second waits."""
+    """Hold a named lock of this tenant until the unit of work ends; who comes second waits, but not for ever."""
+    _bound_wait()
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"{current_schema()}:{key}"])
+
+
+def _bound_wait() -> None:
+    # Local to the transaction: whoever waits longer is told so instead of holding a worker.
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT set_config('lock_timeout', %s, true)", [f"{LOCK_WAIT_MS_MAX}ms"])
