@@ -1,5 +1,6 @@
 """A tenant for one scenario alone, in which commits are real."""
 
+import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -19,7 +20,7 @@ class TenantOfItsOwn:
 
 @pytest.fixture
 def tenant_of_its_own(django_db_setup, django_db_blocker) -> Iterator[TenantOfItsOwn]:
-    """Provision tenant delta and enter it."""
+    """Provision a tenant that no other test has and enter it."""
     from django.db import connections
 
     from apps.common.actors import OPERATOR
@@ -28,11 +29,14 @@ def tenant_of_its_own(django_db_setup, django_db_blocker) -> Iterator[TenantOfIt
     from apps.tenancy import context
     from apps.workflows import provisioning
 
+    slug = f"own-{secrets.token_hex(4)}"
     with django_db_blocker.unblock():
-        provisioning.tenant_provision(slug="delta", name="Delta", timezone="UTC", domain="delta.localhost", at=NOW)
-        with context.tenant_context(schema_name="t_delta"):
+        tenant = provisioning.tenant_provision(
+            slug=slug, name="Own", timezone="UTC", domain=f"{slug}.localhost", at=NOW
+        )
+        with context.tenant_context(schema_name=tenant.schema_name):
             _key, secret = identity_services.api_key_issue(
                 name="scenario", scopes=[Scope.ADMIN], is_live=False, expires_at=None, actor=OPERATOR, at=NOW
             )
-            yield TenantOfItsOwn(schema_name="t_delta", host="delta.localhost", key=secret)
+            yield TenantOfItsOwn(schema_name=tenant.schema_name, host=f"{slug}.localhost", key=secret)
         connections.close_all()
