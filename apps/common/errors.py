@@ -59,8 +59,3 @@ class Forbidden(DomainError):
 
     code = "forbidden"
     kind = "forbidden"
-
-
-def invalid_field(*, pointer: str, code: str, detail: str) -> Invalid:
-    """Return an `Invalid` about a single field."""
-    return Invalid(detail, problems=(FieldProblem(pointer=pointer, code=code, detail=detail),))

@@ -74,11 +74,6 @@ def invoice_live_of(*, period_id: UUID, kind: InvoiceKind) -> Invoice | None:
     return Invoice.objects.filter(billing_period_id=period_id, kind=kind).exclude(status__in=dead).first()
 
 
-def invoice_lines(*, invoice_id: UUID) -> QuerySet[InvoiceLine]:
-    """Return an invoice's lines in order."""
-    return InvoiceLine.objects.filter(invoice_id=invoice_id).order_by("position")
-
-
 def drafts_due(*, at: datetime) -> QuerySet[Invoice]:
     """
     Return drafts whose grace is over by their customer's own clock, oldest first.

@@ -94,7 +94,9 @@ def invoice_finalize(*, invoice_id: UUID, actor: Actor, at: datetime) -> Invoice
         entity=invoice.entity, issue_date=invoice.issue_date
     )
     invoice.snapshot = snapshots.snapshot_build(
-        invoice=invoice, lines=lines, tax_lines=list(invoice.tax_lines.order_by("jurisdiction", "category"))
+        invoice=invoice,
+        lines=lines,
+        tax_lines=list(invoice.tax_lines.order_by("jurisdiction", "category", "rate_percent")),
     )
     invoice.snapshot_hash = hashing.canonical_hash(invoice.snapshot)
     transition_apply(

@@ -47,6 +47,15 @@ def snapshot_build(*, invoice: Invoice, lines: list[InvoiceLine], tax_lines: lis
     }
 
 
+def snapshot_as_is(*, invoice: Invoice) -> dict[str, Any]:
+    """Return what a draft would print if it became final as it is now."""
+    return snapshot_build(
+        invoice=invoice,
+        lines=list(invoice.lines.order_by("position")),
+        tax_lines=list(invoice.tax_lines.order_by("jurisdiction", "category", "rate_percent")),
+    )
+
+
 def _seller(invoice: Invoice) -> dict[str, str]:
     entity = invoice.entity
     return {

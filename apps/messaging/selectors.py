@@ -1,6 +1,5 @@
 """Reads of journal and outbox."""
 
-from collections.abc import Iterable
 from uuid import UUID
 
 from django.db.models import QuerySet
@@ -26,17 +25,6 @@ def events_of_request(*, request_id: str) -> list[DomainEvent]:
     return list(DomainEvent.objects.filter(request_id=request_id).order_by("id")) if request_id else []
 
 
-def last_topic_of(*, events: Iterable[DomainEvent]) -> str:
-    """Return the topic of the last event of a replay, by sequence and not by arrival; empty without events."""
-    last = max(events, key=lambda event: event.sequence, default=None)
-    return last.topic if last else ""
-
-
 def dead_messages() -> QuerySet[OutboxMessage]:
     """Return the messages that wait for a person."""
     return OutboxMessage.objects.filter(status=OutboxStatus.DEAD).select_related("event").order_by("id")
-
-
-def unfinished_messages() -> QuerySet[OutboxMessage]:
-    """Return the messages that wait for the relay."""
-    return OutboxMessage.objects.filter(status=OutboxStatus.PENDING).order_by("id")

@@ -23,8 +23,7 @@ from apps.common.db import rolled_back, unit_of_work
 from apps.common.errors import DomainError
 from apps.customers import selectors as customer_selectors
 from apps.engine.errors import EngineError
-from apps.engine.hashing import canonical_json
-from apps.invoices import runs
+from apps.invoices import runs, snapshots
 from apps.invoices import selectors as invoice_selectors
 from apps.invoices import services as invoice_services
 from apps.invoices.inputs import DraftContext
@@ -233,16 +232,7 @@ def invoice_preview(*, subscription: Subscription, actor: Actor, at: datetime) -
 
 def preview_document(invoice: Invoice) -> dict[str, Any]:
     """Return a draft as the document it would become."""
-    from apps.invoices import snapshots  # noqa: PLC0415  only previews need it here
-
-    document = snapshots.snapshot_build(
-        invoice=invoice,
-        lines=list(invoice.lines.order_by("position")),
-        tax_lines=list(invoice.tax_lines.order_by("jurisdiction", "category")),
-    )
-    document["issues"] = invoice.issues
-    canonical_json(document)  # refuses anything that is not plain JSON before it leaves the house
-    return document
+    return {**snapshots.snapshot_as_is(invoice=invoice), "issues": invoice.issues}
 
 
 def _close_or_park(*, run: BillingRun, period: BillingPeriod, actor: Actor, at: datetime) -> None:

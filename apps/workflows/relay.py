@@ -8,7 +8,6 @@ from datetime import datetime, timedelta
 
 import structlog
 from celery.exceptions import SoftTimeLimitExceeded
-from django.db import transaction
 
 from apps.common.errors import DomainError
 from apps.messaging import services as messaging_services
@@ -70,7 +69,6 @@ def _handle(message: ClaimedMessage, *, wall_at: datetime) -> bool:
 
 
 def _fail(message: ClaimedMessage, error: str, *, is_final: bool, wall_at: datetime) -> None:
-    with transaction.atomic():
-        messaging_services.outbox_failed(
-            message_id=message.id, attempt=message.attempts, error=error, is_final=is_final, wall_at=wall_at
-        )
+    messaging_services.outbox_failed(
+        message_id=message.id, attempt=message.attempts, error=error, is_final=is_final, wall_at=wall_at
+    )

@@ -32,7 +32,7 @@ def invoice_pdf(*, invoice_id: UUID) -> bytes:
     invoice = Invoice.objects.select_related("customer", "entity").filter(id=invoice_id).first()
     if invoice is None:
         raise InvoiceUnknown("There is no such invoice.")
-    snapshot = invoice.snapshot or _draft_snapshot(invoice)
+    snapshot = invoice.snapshot or snapshots.snapshot_as_is(invoice=invoice)
     made_at = invoice.finalized_at or invoice.drafted_at
     return snapshot_pdf(snapshot=snapshot, made_at=made_at, mark=_mark_of(invoice))
 
@@ -93,14 +93,6 @@ class _Writer:
     def period(self, period: dict[str, str]) -> str:
         starts_at, ends_at = (formatting.instant_parse(period[key]) for key in ("starts_at", "ends_at"))
         return formatting.period_text(starts_at, ends_at, self._timezone, self._locale)
-
-
-def _draft_snapshot(invoice: Invoice) -> dict[str, Any]:
-    return snapshots.snapshot_build(
-        invoice=invoice,
-        lines=list(invoice.lines.order_by("position")),
-        tax_lines=list(invoice.tax_lines.order_by("jurisdiction", "category", "rate_percent")),
-    )
 
 
 def _mark_of(invoice: Invoice) -> str:
