@@ -160,6 +160,8 @@ def period_open_next(*, subscription: Subscription) -> BillingPeriod:
         ends_at=period.ends_at,
         full_starts_at=full.starts_at,
         full_ends_at=full.ends_at,
+        plan_version=subscription.plan_version,
+        quantity=subscription.quantity,
     )
 
 
