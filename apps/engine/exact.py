@@ -7,13 +7,17 @@ than a `Fraction`, which reduces after every step.
 """
 
 import math
-from decimal import Decimal
+from decimal import Context, Decimal, Inexact, InvalidOperation
 from enum import StrEnum
 from fractions import Fraction
+from typing import Final
 
-from apps.engine.errors import InvalidDecimal
+from apps.engine.errors import InvalidDecimal, UnitsOutOfRange
 
 Ratio = tuple[int, int]
+
+# The default context of decimals keeps 28 digits and rounds the rest in silence; this one raises instead.
+_EXACT: Final = Context(prec=1000, traps=[Inexact, InvalidOperation])
 
 
 class Rounding(StrEnum):
@@ -36,6 +40,30 @@ def round_ratio(numerator: int, denominator: int, rounding: Rounding) -> int:
     if tie > 0 or (tie == 0 and (rounding is Rounding.HALF_UP or whole % 2 == 1)):
         whole += 1
     return whole if numerator >= 0 else -whole
+
+
+def add_exactly(left: Decimal, right: Decimal) -> Decimal:
+    """
+    Return a sum of decimals with all its digits, whatever the arithmetic context of the process.
+
+    :raises UnitsOutOfRange: if one is not finite, or they are so far apart that the sum has over 1000 digits
+    """
+    try:
+        return _EXACT.add(left, right)
+    except (Inexact, InvalidOperation) as exc:
+        raise UnitsOutOfRange("cannot be added exactly; correct values that are too far apart or not finite") from exc
+
+
+def multiply_exactly(left: Decimal, right: Decimal) -> Decimal:
+    """
+    Return a product of decimals with all its digits, whatever the arithmetic context of the process.
+
+    :raises UnitsOutOfRange: if one is not finite, or the product has over 1000 digits
+    """
+    try:
+        return _EXACT.multiply(left, right)
+    except (Inexact, InvalidOperation) as exc:
+        raise UnitsOutOfRange("cannot be multiplied exactly; correct values that are too long or not finite") from exc
 
 
 def decimal_text(value: Decimal) -> str:

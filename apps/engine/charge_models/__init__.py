@@ -1,5 +1,17 @@
 """Charge models: read the terms of a charge, price a quantity on them, keep how the amount came about."""
 
+from apps.engine.charge_models.basis import (
+    NO_BASIS,
+    Basis,
+    BasisNeed,
+    EventTotals,
+    basis_from_document,
+    basis_needed,
+    cell_of,
+    fold_events,
+    fold_units,
+    matrix_properties,
+)
 from apps.engine.charge_models.rating import RatedLine, rate_charge
 from apps.engine.charge_models.registry import CHARGE_MODELS
 from apps.engine.charge_models.steps import RatedStep
@@ -7,6 +19,8 @@ from apps.engine.charge_models.terms import (
     MODELS_TO_COME,
     ChargeTerms,
     ChargeTier,
+    MatrixCell,
+    PriceMatrix,
     charge_from_document,
     charge_to_document,
 )
@@ -14,11 +28,23 @@ from apps.engine.charge_models.terms import (
 __all__ = [
     "CHARGE_MODELS",
     "MODELS_TO_COME",
+    "NO_BASIS",
+    "Basis",
+    "BasisNeed",
     "ChargeTerms",
     "ChargeTier",
+    "EventTotals",
+    "MatrixCell",
+    "PriceMatrix",
     "RatedLine",
     "RatedStep",
+    "basis_from_document",
+    "basis_needed",
+    "cell_of",
     "charge_from_document",
     "charge_to_document",
+    "fold_events",
+    "fold_units",
+    "matrix_properties",
     "rate_charge",
 ]

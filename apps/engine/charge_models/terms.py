@@ -13,6 +13,7 @@ from fractions import Fraction
 from typing import Any, Final
 
 from apps.engine import currencies, documents
+from apps.engine.aggregation import UnitRounding
 from apps.engine.charge_models.scaled_tiers import ChargeTier, ScaledTiers, scale_tiers
 from apps.engine.documents import at_key
 from apps.engine.errors import InvalidDecimal, InvalidMoney, InvalidTerms
@@ -55,6 +56,22 @@ KEYS_TO_COME: Final = ("prices_by",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MatrixCell:
+    """A price of its own for the events whose properties have these values; no price: the charge's own."""
+
+    when: tuple[tuple[str, str], ...] = ()  # (property, value), sorted; none: every event
+    price: "ChargeTerms | None" = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PriceMatrix:
+    """Prices by the values of event properties; the first cell that matches wins, and the last one matches all."""
+
+    properties: tuple[str, ...]
+    cells: tuple[MatrixCell, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ChargeTerms:
     """How one metric, or a fixed fee, is priced; immutable, and equal when it prices equally."""
 
@@ -66,6 +83,19 @@ class ChargeTerms:
     tiers: tuple[ChargeTier, ...] = ()
     flat_at_zero: bool = True
     amount: Decimal | None = None
+    per_quantity: bool = False
+    package_size: Decimal | None = None
+    package_price: Decimal | None = None
+    rate_percent: Decimal | None = None
+    fixed_fee: Decimal = ZERO
+    free_events: int | None = None
+    free_amount: Decimal | None = None
+    min_per_event: Decimal | None = None
+    max_per_event: Decimal | None = None
+    amount_property: str | None = None
+    prices_by: PriceMatrix | None = None
+    unit_transform: UnitRounding | None = None
+    discount_percent: Decimal = ZERO
     min_amount: Decimal | None = None
     max_amount: Decimal | None = None
     prorate: bool = False
