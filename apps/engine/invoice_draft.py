@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from apps.engine import currencies
 from apps.engine.charge_models import ChargeTerms, RatedLine, rate_charge
@@ -41,8 +41,12 @@ __all__ = [
 BASE_FEE_CODE: Final = "base_fee"
 COMMITMENT_CODE: Final = "minimum_commitment"
 # The kinds of lines in the order in which a document shows them.
-LINE_KINDS: Final = ("base_fee", "fixed_fee", "usage", "commitment")
+LINE_KINDS: Final = ("base_fee", "fixed_fee", "credit", "usage", "commitment")
 _WHOLE: Final = Fraction(1)
+
+# bill: the amount is due; credit: it was billed before and is given back; waive: it is shown and costs nothing.
+Effect = Literal["bill", "credit", "waive"]
+_SIGNS: Final[Mapping[Effect, int]] = {"bill": 1, "credit": -1, "waive": 0}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +60,9 @@ class ChargeInput:
     tax: TaxDecision | None = None
     factor: Fraction = _WHOLE
     service_period: Period | None = None  # None: the period of the draft; a fee in advance names the next one
+    effect: Effect = "bill"
+    rounding: Rounding | None = None  # None: that of the draft
+    plan: Mapping[str, Any] | None = None  # None: that of the draft; fees of the next period may be another plan's
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,12 +216,15 @@ def _rate(charge: ChargeInput, facts: DraftFacts) -> RatedLine:
         terms=charge.terms,
         quantity=charge.quantity,
         currency=facts.currency,
-        rounding=facts.rounding,
+        rounding=charge.rounding or facts.rounding,
         factor=charge.factor,
     )
 
 
-def _kind_of(terms: ChargeTerms) -> str:
+def _kind_of(charge: ChargeInput) -> str:
+    terms = charge.terms
+    if charge.effect == "credit":
+        return "credit"
     if terms.code in (BASE_FEE_CODE, COMMITMENT_CODE) and not terms.is_metered:
         return "base_fee" if terms.code == BASE_FEE_CODE else "commitment"
     return "usage" if terms.is_metered else "fixed_fee"
@@ -225,14 +235,14 @@ def _service_period(charge: ChargeInput, facts: DraftFacts) -> Period:
 
 
 def _order_of(charge: ChargeInput, facts: DraftFacts) -> tuple[int, str, datetime]:
-    kind = LINE_KINDS.index(_kind_of(charge.terms))
+    kind = LINE_KINDS.index(_kind_of(charge))
     return kind, charge.terms.code, _service_period(charge, facts).starts_at
 
 
 def _ensure_distinct(charges: list[ChargeInput], facts: DraftFacts) -> None:
-    seen: set[tuple[str, datetime]] = set()
+    seen: set[tuple[str, datetime, Effect]] = set()
     for charge in charges:
-        key = (charge.terms.code, _service_period(charge, facts).starts_at)
+        key = (charge.terms.code, _service_period(charge, facts).starts_at, charge.effect)
         if charge.terms.code == COMMITMENT_CODE:
             raise InvalidDraft("is made by the draft itself; give minimum_commitment_minor", path=charge.terms.code)
         if key in seen:
@@ -248,7 +258,9 @@ def _commitment_input(rated: list[tuple[ChargeInput, RatedLine]], facts: DraftFa
     if minimum_minor < 0:
         raise InvalidDraft("must not be below zero", path="minimum_commitment_minor")
     counted_minor = facts.commitment_billed_before_minor + sum(
-        rating.amount_minor for charge, rating in rated if _service_period(charge, facts) == facts.period
+        _SIGNS[charge.effect] * rating.amount_minor
+        for charge, rating in rated
+        if _service_period(charge, facts) == facts.period
     )
     shortfall_minor = minimum_minor - counted_minor
     if shortfall_minor <= 0:
@@ -265,7 +277,7 @@ def _commitment_input(rated: list[tuple[ChargeInput, RatedLine]], facts: DraftFa
 
 
 def _line(position: int, charge: ChargeInput, rating: RatedLine, facts: DraftFacts) -> DraftLine:
-    terms, net_minor = charge.terms, rating.amount_minor
+    terms, net_minor = charge.terms, _SIGNS[charge.effect] * rating.amount_minor
     service_period = _service_period(charge, facts)
     line_tax_minor = None
     if charge.tax is not None:
@@ -275,7 +287,7 @@ def _line(position: int, charge: ChargeInput, rating: RatedLine, facts: DraftFac
     return DraftLine(
         position=position,
         code=terms.code,
-        kind=_kind_of(terms),
+        kind=_kind_of(charge),
         description=terms.description or terms.code.replace("_", " ").capitalize(),
         service_period=service_period,
         quantity=charge.quantity,
@@ -286,11 +298,12 @@ def _line(position: int, charge: ChargeInput, rating: RatedLine, facts: DraftFac
         rating=rating,
         decision=decision_of(
             rating=rating,
-            plan={"code": facts.plan_code, "version": facts.plan_version},
+            plan=charge.plan or {"code": facts.plan_code, "version": facts.plan_version},
             period=service_period,
             meter_version=charge.meter_version,
             usage=charge.usage,
             tax=charge.tax,
             tax_minor=line_tax_minor,
-        ),
+        )
+        | ({} if charge.effect == "bill" else {"effect": charge.effect}),
     )

@@ -86,6 +86,7 @@ PostingFacts = InvoiceIssued | PaymentReceived
 _REVENUE_OF_KIND: Final[Mapping[str, str]] = {
     "base_fee": "subscription_minor",
     "fixed_fee": "subscription_minor",
+    "credit": "subscription_minor",
     "commitment": "subscription_minor",
     "usage": "usage_minor",
 }
