@@ -12,18 +12,14 @@ from apps.engine.charge_models.basis import (
     fold_units,
     matrix_properties,
 )
+from apps.engine.charge_models.increments import Measured, Rated, RatedIncrement, rate_increment
 from apps.engine.charge_models.rating import RatedLine, rate_charge
+from apps.engine.charge_models.reading import charge_from_document
 from apps.engine.charge_models.registry import CHARGE_MODELS
+from apps.engine.charge_models.scaled_tiers import ChargeTier
 from apps.engine.charge_models.steps import RatedStep
-from apps.engine.charge_models.terms import (
-    MODELS_TO_COME,
-    ChargeTerms,
-    ChargeTier,
-    MatrixCell,
-    PriceMatrix,
-    charge_from_document,
-    charge_to_document,
-)
+from apps.engine.charge_models.terms import MODELS_TO_COME, ChargeTerms, MatrixCell, PriceMatrix
+from apps.engine.charge_models.writing import charge_to_document
 
 __all__ = [
     "CHARGE_MODELS",
@@ -35,7 +31,10 @@ __all__ = [
     "ChargeTier",
     "EventTotals",
     "MatrixCell",
+    "Measured",
     "PriceMatrix",
+    "Rated",
+    "RatedIncrement",
     "RatedLine",
     "RatedStep",
     "basis_from_document",
@@ -47,4 +46,5 @@ __all__ = [
     "fold_units",
     "matrix_properties",
     "rate_charge",
+    "rate_increment",
 ]

@@ -100,6 +100,16 @@ def basis_needed(terms: ChargeTerms) -> BasisNeed:
     return {"dynamic": BasisNeed.AMOUNT, "percentage": BasisNeed.EVENT_VALUES}.get(terms.model, BasisNeed.NOTHING)
 
 
+def empty_basis(terms: ChargeTerms) -> Basis:
+    """Return the basis of no events at all."""
+    need = basis_needed(terms)
+    if need is BasisNeed.UNITS_BY_CELL:
+        return fold_units(terms, ())
+    if need is BasisNeed.EVENT_VALUES:
+        return fold_events(terms, ())
+    return Basis(amount=ZERO) if need is BasisNeed.AMOUNT else NO_BASIS
+
+
 def matrix_properties(terms: ChargeTerms) -> tuple[str, ...]:
     """Return the event properties that a price matrix looks at; none without a matrix."""
     return () if terms.prices_by is None else terms.prices_by.properties
@@ -113,11 +123,7 @@ def cell_of(terms: ChargeTerms, values: Mapping[str, str | None]) -> int:
     """
     if terms.prices_by is None:
         raise InvalidTerms("is missing; without a price matrix there are no cells", path="prices_by")
-    cells = terms.prices_by.cells
-    for index, cell in enumerate(cells):
-        if all(values.get(name) == value for name, value in cell.when):
-            return index
-    raise AssertionError("the last cell of a price matrix matches everything")
+    return next(index for index, cell in enumerate(terms.prices_by.cells) if cell.matches(values))
 
 
 def fold_units(terms: ChargeTerms, groups: Iterable[tuple[Mapping[str, str | None], Decimal]]) -> Basis:

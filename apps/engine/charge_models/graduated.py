@@ -1,5 +1,5 @@
 """
-Graduated: each tier prices the billable units that lie in it.
+Graduated: each tier prices the billable units that lie in it. On an amount of money it is `graduated_percentage`.
 
 Rules: bounds count all units of the period, included ones too. A tier holds the units above its lower bound, up to and
 including its upper bound; decimals count as they are. Included units lie at the bottom of the ladder and cost nothing,
@@ -9,7 +9,6 @@ a billable unit lies in it. The first tier's is due from zero units on, whatever
 """
 
 from collections.abc import Iterator
-from fractions import Fraction
 
 from apps.engine.charge_models.billable import BillableUnits
 from apps.engine.charge_models.scaled_tiers import ScaledTiers
@@ -18,7 +17,7 @@ from apps.engine.charge_models.terms import ChargeTerms
 from apps.engine.exact import Ratio, decimal_text
 
 
-def price(terms: ChargeTerms, billable: BillableUnits, factor: Fraction) -> Ratio:
+def price(terms: ChargeTerms, billable: BillableUnits) -> Ratio:
     """Return the exact amount in major units."""
     tiers = terms.scaled_tiers
     scale = billable.denominator * tiers.bound_denominator
@@ -28,7 +27,7 @@ def price(terms: ChargeTerms, billable: BillableUnits, factor: Fraction) -> Rati
     return amount, scale * tiers.price_denominator
 
 
-def steps(terms: ChargeTerms, billable: BillableUnits, factor: Fraction) -> Iterator[RatedStep]:
+def steps(terms: ChargeTerms, billable: BillableUnits) -> Iterator[RatedStep]:
     """Yield a step for each tier that was entered: its own bounds, and the billable units in it."""
     tiers = terms.scaled_tiers
     scale = billable.denominator * tiers.bound_denominator
@@ -41,7 +40,8 @@ def steps(terms: ChargeTerms, billable: BillableUnits, factor: Fraction) -> Iter
             from_units="0" if lower is None else decimal_text(lower),
             to_units=None if tier.up_to is None else decimal_text(tier.up_to),
             units=text_of((units, scale)),
-            rate=decimal_text(tier.unit_rate),
+            rate=decimal_text(tier.unit_rate) if tier.rate_percent is None else None,
+            percent=None if tier.rate_percent is None else decimal_text(tier.rate_percent),
             flat_fee=decimal_text(tier.flat_fee),
             amount=text_of((amount, scale * tiers.price_denominator)),
         )

@@ -5,7 +5,6 @@ Rules: amount = units above the included ones x rate; parts of a unit cost their
 """
 
 from collections.abc import Iterator
-from fractions import Fraction
 
 from apps.engine.charge_models.billable import BillableUnits
 from apps.engine.charge_models.steps import RatedStep, text_of
@@ -13,19 +12,19 @@ from apps.engine.charge_models.terms import ChargeTerms
 from apps.engine.exact import Ratio, decimal_text
 
 
-def price(terms: ChargeTerms, billable: BillableUnits, factor: Fraction) -> Ratio:
+def price(terms: ChargeTerms, billable: BillableUnits) -> Ratio:
     """Return the exact amount in major units."""
-    assert terms.unit_rate is not None  # noqa: S101  # the reader of terms requires it; this line is for the type checker
+    assert terms.unit_rate is not None  # noqa: S101  # the terms require it; this line is for the type checker
     numerator, denominator = terms.unit_rate.as_integer_ratio()
     return (billable.end - billable.start) * numerator, billable.denominator * denominator
 
 
-def steps(terms: ChargeTerms, billable: BillableUnits, factor: Fraction) -> Iterator[RatedStep]:
+def steps(terms: ChargeTerms, billable: BillableUnits) -> Iterator[RatedStep]:
     """Yield the single step of a plain rate."""
     assert terms.unit_rate is not None  # noqa: S101
     yield RatedStep(
         kind="per_unit",
         units=text_of(billable.units),
         rate=decimal_text(terms.unit_rate),
-        amount=text_of(price(terms, billable, factor)),
+        amount=text_of(price(terms, billable)),
     )

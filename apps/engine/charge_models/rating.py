@@ -1,27 +1,29 @@
 """
 Rating: from terms and a quantity to an amount that explains itself.
 
-Rules: the modifiers act in this order: included units, price, maximum, minimum. Everything before the last line is
-exact; the amount is rounded once, to the currency's minor unit, with the rounding that was named. No clock, no chance:
-the same inputs give the same line, the same steps and the same two hashes, today and in ten years.
+Rules: the modifiers act in this order: unit transform, included units, price, discount, maximum, minimum. Everything
+before the last line is exact; the amount is rounded once, to the currency's minor unit, with the rounding that was
+named. No clock, no chance: the same inputs give the same line, the same steps and the same two hashes, today and in ten
+years.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any, Final
 
-from apps.engine.charge_models.billable import BillableUnits, billable_units
+from apps.engine.charge_models.basis import NO_BASIS, Basis, BasisNeed, basis_needed, empty_basis
+from apps.engine.charge_models.billable import WHOLE, billable_parts, billable_units
+from apps.engine.charge_models.line_steps import adjustments, line_steps
 from apps.engine.charge_models.registry import CHARGE_MODELS
 from apps.engine.charge_models.steps import RatedStep, text_of
-from apps.engine.charge_models.terms import ChargeTerms, charge_to_document
+from apps.engine.charge_models.terms import ChargeTerms
+from apps.engine.charge_models.writing import canonical_text
 from apps.engine.errors import UnitsOutOfRange
 from apps.engine.exact import Ratio, Rounding, decimal_text, fraction_text
-from apps.engine.hashing import canonical_hash
+from apps.engine.hashing import canonical_json, plain_json, text_hash
 from apps.engine.money import minor_to_text, round_ratio_to_minor
 
-WHOLE: Final = Fraction(1)
 UNITS_MAX: Final = Decimal(10) ** 30
 
 
@@ -41,6 +43,7 @@ class RatedLine:
     factor: Fraction
     amount_exact_ratio: Ratio
     amount_minor: int
+    basis: Basis = NO_BASIS
 
     @property
     def code(self) -> str:
@@ -60,30 +63,30 @@ class RatedLine:
     @property
     def billable_quantity(self) -> Fraction:
         """Units minus included units, never below zero; exact, so not always a finite decimal after proration."""
-        return Fraction(*self._billable.units)
+        parts = billable_parts(self.terms, self.quantity, self.factor, self.basis)
+        return sum((Fraction(*part.billable.units) for part in parts), Fraction(0))
 
     @property
     def steps(self) -> tuple[RatedStep, ...]:
         """How the exact amount came about; the amounts of the steps sum to it."""
-        return tuple(_steps(self.terms, self.quantity, self._billable, self.factor))
+        return tuple(line_steps(self.terms, self.quantity, self.factor, self.basis))
 
     @property
     def input_hash(self) -> str:
         """The hash of everything that rating was given."""
-        return canonical_hash(
-            {
-                "terms": charge_to_document(self.terms),
-                "quantity": self.quantity,
-                "factor": fraction_text(self.factor),
-                "currency": self.currency,
-                "rounding": self.rounding,
-            }
+        # The canonical JSON of the five or six inputs, put together by hand: none but the terms, whose text is kept,
+        # holds anything that JSON would have to escape.
+        basis = "" if self.basis is NO_BASIS else f'"basis":{canonical_json(self.basis.to_document())},'
+        return text_hash(
+            f'{{{basis}"currency":"{self.currency}","factor":"{fraction_text(self.factor)}",'
+            f'"quantity":"{decimal_text(self.quantity)}","rounding":"{self.rounding.value}",'
+            f'"terms":{canonical_text(self.terms)}}}'
         )
 
     @property
     def output_hash(self) -> str:
         """The hash of everything that rating answered."""
-        return canonical_hash(self._answer())
+        return text_hash(plain_json(self._answer()))
 
     def to_document(self) -> dict[str, Any]:
         """Return the line as JSON with text only."""
@@ -99,13 +102,9 @@ class RatedLine:
             "output_hash": self.output_hash,
         }
 
-    @property
-    def _billable(self) -> BillableUnits:
-        return billable_units(self.terms, self.quantity, self.factor)
-
     def _answer(self) -> dict[str, Any]:
         return {
-            "billable_quantity": text_of(self._billable.units),
+            "billable_quantity": text_of(self.billable_quantity.as_integer_ratio()),
             "amount_exact": text_of(self.amount_exact_ratio),
             "amount_minor": str(self.amount_minor),
             "currency": self.currency,
@@ -114,15 +113,23 @@ class RatedLine:
 
 
 def rate_charge(
-    *, terms: ChargeTerms, quantity: Decimal, currency: str, rounding: Rounding, factor: Fraction = WHOLE
+    *,
+    terms: ChargeTerms,
+    quantity: Decimal,
+    currency: str,
+    rounding: Rounding,
+    factor: Fraction = WHOLE,
+    basis: Basis = NO_BASIS,
 ) -> RatedLine:
     """
     Price a quantity on the terms of a charge; the amount is rounded once, to minor units of the currency.
 
     `factor` is the served part of the period: a flat amount shrinks with it, and so do included units, minimum and
-    maximum of a charge whose terms say `prorate: true`.
+    maximum of a charge whose terms say `prorate: true`. `basis` is what `basis_needed` names; nothing measured (a
+    quantity of zero) needs none.
 
-    :raises UnitsOutOfRange: if the quantity is below zero or too large, or the factor is not from 0 to 1
+    :raises UnitsOutOfRange: if the quantity is below zero or too large, the factor is not from 0 to 1, or the basis is
+        not the one that the terms need
     :raises CurrencyUnknown: if the currency is missing or not on the ISO list, even when the amount is zero
     """
     if not quantity.is_finite() or not 0 <= quantity <= UNITS_MAX:
@@ -131,9 +138,9 @@ def rate_charge(
         )
     if factor is not WHOLE and not 0 <= factor <= 1:
         raise UnitsOutOfRange(f"{factor} is not a part of a period; it lies from 0 to 1", path="factor")
-    priced = CHARGE_MODELS[terms.model].price(terms, billable_units(terms, quantity, factor), factor)
-    limits = tuple(_limits(terms, priced, factor))
-    amount = limits[-1][1] if limits else priced
+    if basis is not NO_BASIS or terms.needs_basis:
+        basis = _checked_basis(terms, quantity, basis)
+    amount = exact_amount(terms, quantity, factor, basis)
     return RatedLine(
         terms=terms,
         quantity=quantity,
@@ -142,47 +149,50 @@ def rate_charge(
         factor=factor,
         amount_exact_ratio=amount,
         amount_minor=round_ratio_to_minor(*amount, currency=currency, rounding=rounding),
+        basis=basis,
     )
 
 
-def _limits(terms: ChargeTerms, priced: Ratio, factor: Fraction) -> Iterator[tuple[str, Ratio]]:
-    """Yield each limit that changed the amount, with the amount it left."""
-    amount = priced
-    if terms.max_amount is not None:
-        maximum = terms.prorated(terms.max_amount, factor)
-        if _is_above(amount, maximum):
-            amount = maximum
-            yield "maximum", amount
-    if terms.min_amount is not None:
-        minimum = terms.prorated(terms.min_amount, factor)
-        if _is_above(minimum, amount):
-            yield "minimum", minimum
-
-
-def _steps(terms: ChargeTerms, quantity: Decimal, billable: BillableUnits, factor: Fraction) -> Iterator[RatedStep]:
-    if terms.included_units:
-        used = Fraction(quantity) - Fraction(*billable.units)
-        yield RatedStep(
-            kind="included",
-            # Where they lie is said only where it matters: tiers count them, a plain rate does not.
-            from_units="0" if terms.tiers else None,
-            to_units=text_of((billable.start, billable.denominator)),
-            units=text_of(used.as_integer_ratio()),
-            rate="0",
-            amount="0",
+def exact_amount(terms: ChargeTerms, quantity: Decimal, factor: Fraction, basis: Basis) -> Ratio:
+    """Return the amount in major units before it is rounded, of inputs that were checked."""
+    if terms.prices_by is None:
+        amount = CHARGE_MODELS[terms.model].price(terms, billable_units(terms, quantity, factor, basis))
+    else:
+        priced = (
+            Fraction(*CHARGE_MODELS[part.terms.model].price(part.terms, part.billable))
+            for part in billable_parts(terms, quantity, factor, basis)
         )
-    model = CHARGE_MODELS[terms.model]
-    yield from model.steps(terms, billable, factor)
-    before = model.price(terms, billable, factor)
-    for kind, after in _limits(terms, before, factor):
-        difference = Fraction(*after) - Fraction(*before)
-        yield RatedStep(
-            kind="maximum" if kind == "maximum" else "minimum",
-            flat_fee=text_of(after),
-            amount=text_of(difference.as_integer_ratio()),
+        amount = sum(priced, Fraction(0)).as_integer_ratio()
+    changes = tuple(adjustments(terms, amount, factor))
+    return changes[-1][1] if changes else amount
+
+
+def _checked_basis(terms: ChargeTerms, quantity: Decimal, basis: Basis) -> Basis:
+    """Return the basis as the terms need it; the empty one of a quantity of zero is filled in."""
+    need = basis_needed(terms)
+    given = {name for name in ("units_by_cell", "amount", "events") if getattr(basis, name) is not None}
+    wanted = {BasisNeed.EVENT_VALUES: "events"}.get(need, need.value)
+    if given - {wanted}:
+        raise UnitsOutOfRange(f"must not have {', '.join(sorted(given - {wanted}))}; remove it", path="basis")
+    if need is BasisNeed.NOTHING:
+        return NO_BASIS
+    if not given and quantity == 0:
+        return empty_basis(terms)
+    if not given:
+        raise UnitsOutOfRange(f'must have {wanted} to price "{terms.code}"; read it from the events', path="basis")
+    _ensure_priceable(terms, basis)
+    return basis
+
+
+def _ensure_priceable(terms: ChargeTerms, basis: Basis) -> None:
+    cells = 0 if terms.prices_by is None else len(terms.prices_by.cells)
+    if basis.units_by_cell is not None and len(basis.units_by_cell) != cells:
+        raise UnitsOutOfRange(
+            f"has {len(basis.units_by_cell)} cells and the terms {cells}; fold the events with these terms",
+            path="basis.units_by_cell",
         )
-        before = after
-
-
-def _is_above(left: Ratio, right: Ratio) -> bool:
-    return left[0] * right[1] > right[0] * left[1]
+    for name, value in (("amount", basis.amount), *(("units_by_cell", units) for units in basis.units_by_cell or ())):
+        if value is not None and not (value.is_finite() and 0 <= value <= UNITS_MAX):
+            raise UnitsOutOfRange(
+                f"{value} cannot be priced; correct the usage so that it lies from 0 to 10^30", path=f"basis.{name}"
+            )

@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 from decimal import Decimal
 
-from apps.engine.exact import decimal_text
+from apps.engine.exact import Ratio, decimal_text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,14 +17,27 @@ class ChargeTier:
     """A band of units: above the tier before it, up to and including `up_to` (None: without end)."""
 
     up_to: Decimal | None
-    unit_rate: Decimal
+    unit_rate: Decimal = Decimal(0)
     flat_fee: Decimal = Decimal(0)
+    rate_percent: Decimal | None = None  # instead of the rate, where the units are an amount of money
+
+    @property
+    def rate(self) -> Ratio:
+        """The price of one unit; of a percentage, its hundredth."""
+        if self.rate_percent is None:
+            return self.unit_rate.as_integer_ratio()
+        numerator, denominator = self.rate_percent.as_integer_ratio()
+        return numerator, denominator * 100
 
     def to_document(self) -> dict[str, str | None]:
         """Return the tier as the pricing document writes it."""
         return {
             "up_to": None if self.up_to is None else decimal_text(self.up_to),
-            "unit_rate": decimal_text(self.unit_rate),
+            **(
+                {"unit_rate": decimal_text(self.unit_rate)}
+                if self.rate_percent is None
+                else {"rate_percent": decimal_text(self.rate_percent)}
+            ),
             "flat_fee": decimal_text(self.flat_fee),
         }
 
@@ -42,22 +55,22 @@ def scale_tiers(tiers: tuple[ChargeTier, ...]) -> ScaledTiers:
     """Return the tiers as whole numbers over their smallest common denominators."""
     bound_denominator = math.lcm(*(tier.up_to.as_integer_ratio()[1] for tier in tiers if tier.up_to is not None))
     price_denominator = math.lcm(
-        *(price.as_integer_ratio()[1] for tier in tiers for price in (tier.unit_rate, tier.flat_fee))
+        *(price[1] for tier in tiers for price in (tier.rate, tier.flat_fee.as_integer_ratio()))
     )
     return ScaledTiers(
         bound_denominator=bound_denominator,
         price_denominator=price_denominator,
         bands=tuple(
             (
-                None if tier.up_to is None else _scaled(tier.up_to, bound_denominator),
-                _scaled(tier.unit_rate, price_denominator),
-                _scaled(tier.flat_fee, price_denominator),
+                None if tier.up_to is None else _scaled(tier.up_to.as_integer_ratio(), bound_denominator),
+                _scaled(tier.rate, price_denominator),
+                _scaled(tier.flat_fee.as_integer_ratio(), price_denominator),
             )
             for tier in tiers
         ),
     )
 
 
-def _scaled(value: Decimal, denominator: int) -> int:
-    numerator, own_denominator = value.as_integer_ratio()
+def _scaled(value: Ratio, denominator: int) -> int:
+    numerator, own_denominator = value
     return numerator * (denominator // own_denominator)

@@ -5,11 +5,29 @@ Rules: no sentences here, only fields; the amounts of all steps of a line sum to
 """
 
 from dataclasses import dataclass, fields
-from typing import Literal
+from typing import Final, Literal
 
 from apps.engine.exact import Ratio, ratio_text
 
-StepKind = Literal["included", "flat", "per_unit", "tier", "maximum", "minimum"]
+StepKind = Literal[
+    "transform",
+    "included",
+    "flat",
+    "per_unit",
+    "tier",
+    "volume",
+    "package",
+    "events",
+    "free_events",
+    "events_at_minimum",
+    "events_at_maximum",
+    "dynamic",
+    "discount",
+    "maximum",
+    "minimum",
+    "with_event",
+    "without_event",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,11 +43,19 @@ class RatedStep:
     rate: str | None = None
     flat_fee: str | None = None
     factor: str | None = None
+    cell: str | None = None  # the number of the cell of a price matrix, from 1, the default last
+    measured: str | None = None  # the units before they were transformed
+    percent: str | None = None
+    size: str | None = None  # units in one package
+    count: str | None = None  # packages, or events
 
     def to_document(self) -> dict[str, str]:
         """Return the fields that the step has."""
-        named = ((item.name, getattr(self, item.name)) for item in fields(self))
+        named = ((name, getattr(self, name)) for name in _NAMES)
         return {name: value for name, value in named if value is not None}
+
+
+_NAMES: Final = tuple(item.name for item in fields(RatedStep))
 
 
 def text_of(value: Ratio) -> str:

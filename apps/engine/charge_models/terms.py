@@ -1,32 +1,34 @@
 """
-What a charge costs: the terms as data, read strictly from a pricing document and written back canonically.
+What a charge costs: the terms as data.
 
-Rules: every number is a decimal string; amounts of money have the currency's digits, rates may have more; nothing is
-below zero. Each model has its own parameters: a missing one and a foreign one are both refused by name. Tiers touch
-each other, rise, and the last one is open; a bound belongs to the tier below it.
+Rules: terms are immutable, exact and complete: a parameter that the model needs and a contradiction between two of them
+are refused when the terms are made, wherever they come from. Documents are read in `reading.py` and written in
+`writing.py`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any, Final
+from typing import Final
 
-from apps.engine import currencies, documents
 from apps.engine.aggregation import UnitRounding
 from apps.engine.charge_models.scaled_tiers import ChargeTier, ScaledTiers, scale_tiers
 from apps.engine.documents import at_key
-from apps.engine.errors import InvalidDecimal, InvalidMoney, InvalidTerms
-from apps.engine.exact import Ratio, decimal_text
-from apps.engine.money import minor_to_text, parse_decimal, text_to_minor
+from apps.engine.errors import InvalidTerms
+from apps.engine.exact import Ratio
 
 TIERS_MAX: Final = 1000
+CELLS_MAX: Final = 1000
 TIMINGS: Final = ("arrears", "advance")
 ZERO: Final = Decimal(0)
 
-_COMMON_KEYS: Final = frozenset(
+# What every charge may say, whatever its model.
+COMMON_KEYS: Final = frozenset(
     {"code", "model", "timing", "tax_category", "description", "unit", "prorate", "min_amount", "max_amount"}
+    | {"discount_percent"}
 )
+_UNITS: Final = frozenset({"included_units", "unit_transform", "prices_by"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,23 +38,42 @@ class ModelParameters:
     required: frozenset[str]
     optional: frozenset[str]
     is_metered: bool
+    tier_rate: str | None = None  # what a tier of this model calls its rate
 
 
 MODEL_PARAMETERS: Final[Mapping[str, ModelParameters]] = {
-    "flat": ModelParameters(required=frozenset({"amount"}), optional=frozenset(), is_metered=False),
-    "per_unit": ModelParameters(
-        required=frozenset({"unit_rate"}), optional=frozenset({"included_units"}), is_metered=True
-    ),
+    "flat": ModelParameters(required=frozenset({"amount"}), optional=frozenset({"per_quantity"}), is_metered=False),
+    "per_unit": ModelParameters(required=frozenset({"unit_rate"}), optional=_UNITS, is_metered=True),
     "graduated": ModelParameters(
-        required=frozenset({"tiers"}), optional=frozenset({"included_units", "flat_at_zero"}), is_metered=True
+        required=frozenset({"tiers"}), optional=_UNITS | {"flat_at_zero"}, is_metered=True, tier_rate="unit_rate"
     ),
+    "volume": ModelParameters(
+        required=frozenset({"tiers"}), optional=_UNITS | {"flat_at_zero"}, is_metered=True, tier_rate="unit_rate"
+    ),
+    "package": ModelParameters(required=frozenset({"package_size", "package_price"}), optional=_UNITS, is_metered=True),
     "overage": ModelParameters(
-        required=frozenset({"included_units", "unit_rate"}), optional=frozenset(), is_metered=True
+        required=frozenset({"included_units", "unit_rate"}),
+        optional=frozenset({"unit_transform", "prices_by"}),
+        is_metered=True,
     ),
+    "percentage": ModelParameters(
+        required=frozenset({"rate_percent"}),
+        optional=frozenset({"fixed_fee", "free_events", "free_amount", "min_per_event", "max_per_event"}),
+        is_metered=True,
+    ),
+    "graduated_percentage": ModelParameters(
+        required=frozenset({"tiers"}),
+        optional=frozenset({"flat_at_zero", "unit_transform"}),
+        is_metered=True,
+        tier_rate="rate_percent",
+    ),
+    "dynamic": ModelParameters(required=frozenset({"amount_property"}), optional=frozenset(), is_metered=True),
 }
-# Models that the pricing language names and this engine does not offer yet: refused by name, not as a typing error.
-MODELS_TO_COME: Final = ("volume", "package", "percentage", "graduated_percentage", "dynamic")
-KEYS_TO_COME: Final = ("prices_by",)
+# Models that a cell of a price matrix may have, and what such a price is made of.
+CELL_MODELS: Final = ("per_unit", "graduated", "volume", "package")
+CELL_KEYS: Final = ("unit_rate", "tiers", "flat_at_zero", "package_size", "package_price")
+# Kept until the plans' schema no longer asks for it: every model of the pricing language is available.
+MODELS_TO_COME: Final[tuple[str, ...]] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +83,15 @@ class MatrixCell:
     when: tuple[tuple[str, str], ...] = ()  # (property, value), sorted; none: every event
     price: "ChargeTerms | None" = None
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "when", tuple(sorted(self.when)))
+        if self.price is not None and self.price.model not in CELL_MODELS:
+            raise InvalidTerms(f"must be one of {', '.join(CELL_MODELS)}, not {self.price.model!r}", path="price.model")
+
+    def matches(self, values: Mapping[str, str | None]) -> bool:
+        """Tell whether events with these values of properties are priced here."""
+        return all(values.get(name) == value for name, value in self.when)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PriceMatrix:
@@ -69,6 +99,34 @@ class PriceMatrix:
 
     properties: tuple[str, ...]
     cells: tuple[MatrixCell, ...]
+
+    def __post_init__(self) -> None:
+        if not self.cells or self.cells[-1].when:
+            raise InvalidTerms("is required; write {} for the charge's own price", path="default")
+        if len(self.cells) == 1:
+            raise InvalidTerms("must name at least one value; without any, leave prices_by out", path="match")
+        if len(self.cells) > CELLS_MAX:
+            raise InvalidTerms(f"has {len(self.cells)} cells; at most {CELLS_MAX} are possible", path="match")
+        used = {name for cell in self.cells for name, _ in cell.when}
+        for position, name in enumerate(self.properties):
+            if name not in used or name in self.properties[:position]:
+                raise InvalidTerms(f'"{name}" is in no `when` or stands there twice; remove it', path="properties")
+        for position, cell in enumerate(self.cells[:-1]):
+            self._ensure_reached(cell, position, at_key("match", position))
+
+    def _ensure_reached(self, cell: MatrixCell, position: int, path: str) -> None:
+        if not cell.when:
+            raise InvalidTerms("must name a value; what has none belongs into `default`", path=at_key(path, "when"))
+        for name, _ in cell.when:
+            if name not in self.properties:
+                raise InvalidTerms(f'"{name}" is not among the properties; add it there', path=at_key(path, "when"))
+        values = dict(cell.when)
+        for earlier, other in enumerate(self.cells[:position]):
+            if other.matches(values):
+                raise InvalidTerms(
+                    f"is never reached, because match[{earlier}] comes first; remove it or move it up",
+                    path=at_key(path, "when"),
+                )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +162,8 @@ class ChargeTerms:
     description: str | None = None
     unit: str | None = None
     scaled_tiers: ScaledTiers = field(init=False, repr=False, compare=False)
+    # Terms are hashed with every line, so `writing.canonical_text` keeps their text here once it is asked for.
+    text: str | None = field(init=False, repr=False, compare=False, default=None)
 
     def __post_init__(self) -> None:
         if self.model not in MODEL_PARAMETERS:
@@ -111,6 +171,8 @@ class ChargeTerms:
         for key in sorted(MODEL_PARAMETERS[self.model].required):
             if getattr(self, key) in (None, ()):
                 raise InvalidTerms(f'is required by the model "{self.model}"', path=key)
+        for path, complaint in _contradictions(self):
+            raise InvalidTerms(complaint, path=path)
         # Scaled once here, so that rating a million lines on the same terms does not convert the same bounds again.
         object.__setattr__(self, "scaled_tiers", scale_tiers(self.tiers))
 
@@ -118,6 +180,11 @@ class ChargeTerms:
     def is_metered(self) -> bool:
         """Whether the amount follows measured units."""
         return MODEL_PARAMETERS[self.model].is_metered
+
+    @property
+    def needs_basis(self) -> bool:
+        """Whether a quantity alone is not enough to price (see `basis.basis_needed`)."""
+        return self.prices_by is not None or self.model in ("percentage", "dynamic")
 
     def prorated(self, value: Decimal, factor: Fraction) -> Ratio:
         """Return a value of these terms for the served part of the period: times the factor if they say `prorate`."""
@@ -127,174 +194,27 @@ class ChargeTerms:
         return numerator * factor.numerator, denominator * factor.denominator
 
 
-def charge_from_document(
-    document: Mapping[str, Any], *, currency: str, path: str, is_catalog: bool = True
-) -> ChargeTerms:
-    """
-    Read the terms of one charge.
-
-    With `is_catalog=False` (an estimate, which nobody will bill) the code and the meter may be missing.
-
-    :raises InvalidTerms: naming the place and the remedy
-    :raises CurrencyUnknown: if the currency is not on the ISO list
-    """
-    currencies.exponent(currency)
-    charge = documents.read_mapping(document, path=path)
-    model = _read_model(charge, path)
-    parameters = MODEL_PARAMETERS[model]
-    _refuse_foreign_keys(charge, model, parameters, path)
-    read = _Reader(charge=charge, currency=currency, path=path)
-    minimum, maximum = read.amount("min_amount"), read.amount("max_amount")
-    if minimum is not None and maximum is not None and minimum > maximum:
-        raise InvalidTerms("must not be above max_amount; lower it", path=at_key(path, "min_amount"))
-    timing = documents.read_choice(charge, "timing", choices=TIMINGS, default="arrears", path=path)
-    if parameters.is_metered and timing == "advance":
-        raise InvalidTerms(
-            'metered charges are billed in arrears here; use "arrears", or a flat charge for a fee in advance',
-            path=at_key(path, "timing"),
-        )
-    is_meter_required = is_catalog and parameters.is_metered
-    return ChargeTerms(
-        code=documents.read_text(charge, "code", path=path, is_required=is_catalog) or "estimate",
-        model=model,
-        meter=documents.read_text(charge, "meter", path=path, is_required=is_meter_required),
-        included_units=read.decimal("included_units") or ZERO,
-        unit_rate=read.decimal("unit_rate"),
-        tiers=_read_tiers(charge["tiers"], currency, at_key(path, "tiers")) if "tiers" in parameters.required else (),
-        flat_at_zero=documents.read_flag(charge, "flat_at_zero", default=True, path=path),
-        amount=read.amount("amount"),
-        min_amount=minimum,
-        max_amount=maximum,
-        # A fee for a period shrinks with the period unless told otherwise; what usage costs does not.
-        prorate=documents.read_flag(charge, "prorate", default=not parameters.is_metered, path=path),
-        timing=timing,
-        tax_category=documents.read_text(charge, "tax_category", path=path),
-        description=documents.read_text(charge, "description", path=path),
-        unit=documents.read_text(charge, "unit", path=path),
-    )
+def _contradictions(terms: ChargeTerms) -> Iterator[tuple[str, str]]:
+    """Yield (field, complaint) for what cannot be meant."""
+    if _is_above(terms.min_amount, terms.max_amount):
+        yield "min_amount", "must not be above max_amount; lower it"
+    if _is_above(terms.min_per_event, terms.max_per_event):
+        yield "min_per_event", "must not be above max_per_event; lower it"
+    if not 0 <= terms.discount_percent <= 100:
+        yield "discount_percent", "must lie from 0 to 100; 100 makes the charge free"
+    if terms.package_size is not None and terms.package_size <= 0:
+        yield "package_size", "must be above zero; it is the number of units in one package"
+    if terms.is_metered and terms.timing == "advance":
+        if _is_volume(terms):
+            yield "timing", 'must be "arrears": a volume price can fall with the next event, which was billed already'
+        if terms.min_amount is not None:
+            yield "min_amount", 'is known at the end of the period only; remove it, or use the timing "arrears"'
 
 
-def charge_to_document(terms: ChargeTerms) -> dict[str, Any]:
-    """Return the canonical document of the terms: every parameter of the model, decimals in their shortest form."""
-    parameters = MODEL_PARAMETERS[terms.model]
-    written: dict[str, Any] = {key: getattr(terms, key) for key in _COMMON_KEYS}
-    written |= {key: getattr(terms, key) for key in parameters.required | parameters.optional}
-    if parameters.is_metered:
-        written["meter"] = terms.meter
-    if "tiers" in written:
-        written["tiers"] = [tier.to_document() for tier in terms.tiers]
-    return {key: decimal_text(value) if isinstance(value, Decimal) else value for key, value in sorted(written.items())}
+def _is_above(low: Decimal | None, high: Decimal | None) -> bool:
+    return low is not None and high is not None and low > high
 
 
-@dataclass(frozen=True, slots=True)
-class _Reader:
-    """Reads numbers of one charge and knows the path for complaints."""
-
-    charge: Mapping[str, Any]
-    currency: str
-    path: str
-
-    def decimal(self, key: str) -> Decimal | None:
-        """Return a field as an exact decimal of zero or more, or None when it is missing or null."""
-        value = self.charge.get(key)
-        return None if value is None else _read_decimal(value, at_key(self.path, key))
-
-    def amount(self, key: str) -> Decimal | None:
-        """Return a field as an amount in major units with the digits of the currency, or None."""
-        value = self.charge.get(key)
-        return None if value is None else _read_amount(value, self.currency, at_key(self.path, key))
-
-
-def _read_model(charge: Mapping[str, Any], path: str) -> str:
-    model, available = charge.get("model"), ", ".join(MODEL_PARAMETERS)
-    model_path = at_key(path, "model")
-    if model in MODELS_TO_COME:
-        raise InvalidTerms(f'the model "{model}" is not available yet; available are {available}', path=model_path)
-    if not isinstance(model, str) or model not in MODEL_PARAMETERS:
-        raise InvalidTerms(f"must be one of {available}, not {model!r}", path=model_path)
-    return model
-
-
-def _refuse_foreign_keys(charge: Mapping[str, Any], model: str, parameters: ModelParameters, path: str) -> None:
-    own = parameters.required | parameters.optional | ({"meter"} if parameters.is_metered else frozenset())
-    foreign = frozenset({"meter"}).union(*(p.required | p.optional for p in MODEL_PARAMETERS.values())) - own
-    for key in sorted(charge):
-        if charge[key] is not None and key in foreign:
-            raise InvalidTerms(f'does not belong to the model "{model}"; remove it', path=at_key(path, key))
-        if charge[key] is not None and key in KEYS_TO_COME:
-            raise InvalidTerms("is not available yet; price each value with its own charge", path=at_key(path, key))
-    known = _COMMON_KEYS | own
-    documents.refuse_unknown_keys(
-        {key: value for key, value in charge.items() if key not in foreign and key not in KEYS_TO_COME},
-        known=known,
-        path=path,
-    )
-    for key in sorted(parameters.required):
-        if charge.get(key) is None:
-            raise InvalidTerms(f'is required by the model "{model}"', path=at_key(path, key))
-
-
-def _read_tiers(value: object, currency: str, path: str) -> tuple[ChargeTier, ...]:
-    if not isinstance(value, list | tuple) or not value:
-        raise InvalidTerms("must be a list with at least one tier", path=path)
-    if len(value) > TIERS_MAX:
-        raise InvalidTerms(f"has {len(value)} tiers; at most {TIERS_MAX} are possible", path=path)
-    tiers: list[ChargeTier] = []
-    for position, item in enumerate(value):
-        tier_path = at_key(path, position)
-        tier = _read_tier(item, currency, tier_path)
-        _ensure_rising(tier, tiers, is_last=position == len(value) - 1, path=at_key(tier_path, "up_to"))
-        tiers.append(tier)
-    return tuple(tiers)
-
-
-def _read_tier(item: object, currency: str, path: str) -> ChargeTier:
-    fields = documents.read_mapping(item, path=path)
-    documents.refuse_unknown_keys(fields, known=("up_to", "unit_rate", "flat_fee"), path=path)
-    if "up_to" not in fields:
-        raise InvalidTerms("is required; give the upper bound, or null for the last tier", path=at_key(path, "up_to"))
-    if fields.get("unit_rate") is None:
-        raise InvalidTerms('is required; write "0" for a tier without a rate', path=at_key(path, "unit_rate"))
-    up_to, flat_fee = fields["up_to"], fields.get("flat_fee")
-    return ChargeTier(
-        up_to=None if up_to is None else _read_decimal(up_to, at_key(path, "up_to")),
-        unit_rate=_read_decimal(fields["unit_rate"], at_key(path, "unit_rate")),
-        flat_fee=ZERO if flat_fee is None else _read_amount(flat_fee, currency, at_key(path, "flat_fee")),
-    )
-
-
-def _ensure_rising(tier: ChargeTier, before: list[ChargeTier], *, is_last: bool, path: str) -> None:
-    if is_last:
-        if tier.up_to is not None:
-            raise InvalidTerms("the last tier must be open: use null", path=path)
-        return
-    if tier.up_to is None:
-        raise InvalidTerms("only the last tier may be open: give its upper bound", path=path)
-    lower = before[-1].up_to if before and before[-1].up_to is not None else ZERO
-    if tier.up_to <= lower:
-        raise InvalidTerms(f"must be above {decimal_text(lower)}, where the tier begins", path=path)
-
-
-def _read_decimal(value: object, path: str) -> Decimal:
-    try:
-        return parse_decimal(value, path=path, minimum=ZERO)
-    except InvalidDecimal as exc:
-        raise InvalidTerms(exc.detail, path=path) from exc
-
-
-def _read_amount(value: object, currency: str, path: str) -> Decimal:
-    _read_decimal(value, path)
-    try:
-        return Decimal(minor_to_text(text_to_minor(value, currency, path=path), currency))
-    except InvalidMoney as exc:
-        raise InvalidTerms(exc.detail, path=path) from exc
-
-
-__all__ = [
-    "MODELS_TO_COME",
-    "MODEL_PARAMETERS",
-    "ChargeTerms",
-    "ChargeTier",
-    "charge_from_document",
-    "charge_to_document",
-]
+def _is_volume(terms: ChargeTerms) -> bool:
+    cells = () if terms.prices_by is None else terms.prices_by.cells
+    return terms.model == "volume" or any(cell.price is not None and cell.price.model == "volume" for cell in cells)

@@ -10,8 +10,7 @@ import json
 from typing import Any, Final
 
 from apps.engine import periods
-from apps.engine.charge_models import MODELS_TO_COME
-from apps.engine.charge_models.terms import MODEL_PARAMETERS, TIERS_MAX, TIMINGS
+from apps.engine.charge_models.terms import CELLS_MAX, MODEL_PARAMETERS, TIERS_MAX, TIMINGS
 from apps.engine.exact import Rounding
 
 Schema = dict[str, Any]
@@ -35,10 +34,6 @@ FIELDS_TO_COME: Final = {
     "coupons": "coupons are not available yet; put the reduced price into a plan of its own",
     "discounts": "discounts are not available yet; put the reduced price into a plan of its own",
     "tiers": "files that list tiers are not imported yet; write each tier as a plan of its own",
-}
-CHARGE_FIELDS_TO_COME: Final = {
-    "prices_by": "price matrices are not available yet; give each value a meter with a filter and a charge of its own",
-    "percentage_discount": "discounts are not available yet; lower the rates instead",
 }
 
 
@@ -86,6 +81,9 @@ def _definitions() -> dict[str, Schema]:
         "optional_money": _decimal(
             'an amount as a decimal string such as "99.00", in quotes, or null', is_nullable=True
         ),
+        "optional_decimal": _decimal(
+            'a decimal string of zero or more such as "0.005", in quotes, or null', is_nullable=True
+        ),
         "optional_code": _pattern(_CODE_PATTERN, "a code, or null", is_nullable=True),
         "optional_text": _text("text of up to 200 characters, or null", length_max=200, is_nullable=True),
         "flag": {"type": "boolean", "description": "true or false, without quotes"},
@@ -117,17 +115,8 @@ def _definitions() -> dict[str, Schema]:
                 "description": _ref("optional_text"),
             },
         },
-        "tier": {
-            "type": "object",
-            "description": "an object with up_to, unit_rate and flat_fee",
-            "required": ["up_to", "unit_rate"],
-            "additionalProperties": False,
-            "properties": {
-                "up_to": _decimal("the upper bound as a decimal string, or null for the last tier", is_nullable=True),
-                "unit_rate": _ref("decimal"),
-                "flat_fee": _ref("optional_money"),
-            },
-        },
+        "tier": _tier("unit_rate"),
+        "percent_tier": _tier("rate_percent"),
         "charge": _charge(),
         **{f"charge_{model}": _charge_of(model) for model in MODEL_PARAMETERS},
         "features": _features(),
@@ -138,7 +127,6 @@ def _definitions() -> dict[str, Schema]:
 
 def _charge() -> Schema:
     """Return the schema of a charge: what all have, then what its model has."""
-    available, to_come = ", ".join(MODEL_PARAMETERS), ", ".join(MODELS_TO_COME)
     return {
         "type": "object",
         "description": "an object that prices one meter, or a fixed fee",
@@ -147,7 +135,7 @@ def _charge() -> Schema:
             "code": _ref("code"),
             "model": {
                 "enum": list(MODEL_PARAMETERS),
-                "description": f"one of {available} (not available yet: {to_come})",
+                "description": f"one of {', '.join(MODEL_PARAMETERS)}",
             },
         },
         "allOf": [
@@ -172,7 +160,9 @@ def _charge_of(model: str) -> Schema:
             "code": True,
             "model": True,
             **{name: _PARAMETERS[name] for name in sorted(own)},
-            "timing": _enum(["arrears"] if parameters.is_metered else list(TIMINGS), is_nullable=True),
+            **({"tiers": _tiers(parameters.tier_rate)} if parameters.tier_rate else {}),
+            "timing": _enum(list(TIMINGS), is_nullable=True),
+            "discount_percent": _ref("optional_decimal"),
             "min_amount": _ref("optional_money"),
             "max_amount": _ref("optional_money"),
             "prorate": _ref("flag"),
@@ -180,7 +170,30 @@ def _charge_of(model: str) -> Schema:
             "description": _ref("optional_text"),
             "unit": _ref("optional_text"),
             **{name: _left_out(f'it does not belong to the model "{model}"') for name in sorted(every - own)},
-            **{name: _left_out(why) for name, why in CHARGE_FIELDS_TO_COME.items()},
+        },
+    }
+
+
+def _tiers(rate: str) -> Schema:
+    return {
+        "type": "array",
+        "minItems": 1,
+        "maxItems": TIERS_MAX,
+        "items": _ref("tier" if rate == "unit_rate" else "percent_tier"),
+        "description": f"a list of 1 to {TIERS_MAX} tiers",
+    }
+
+
+def _tier(rate: str) -> Schema:
+    return {
+        "type": "object",
+        "description": f"an object with up_to, {rate} and flat_fee",
+        "required": ["up_to", rate],
+        "additionalProperties": False,
+        "properties": {
+            "up_to": _decimal("the upper bound as a decimal string, or null for the last tier", is_nullable=True),
+            rate: _ref("decimal"),
+            "flat_fee": _ref("optional_money"),
         },
     }
 
@@ -272,19 +285,55 @@ def _left_out(why: str) -> Schema:
     return {"type": "null", "description": f"left out: {why}"}
 
 
-_PARAMETERS: Final[dict[str, Schema]] = {
+_PARAMETERS: Final[dict[str, Any]] = {
     "amount": _ref("money"),
+    "amount_property": _text("the name of the event property that holds the amount", length_max=120),
+    "fixed_fee": _ref("optional_decimal"),
     "flat_at_zero": _ref("flag"),
+    "free_amount": _ref("optional_decimal"),
+    "free_events": _pattern(
+        "^(?:0|[1-9][0-9]{0,8})$", 'a whole number as text such as "100", or null', is_nullable=True
+    ),
     "included_units": _decimal(
         'a decimal string of zero or more such as "10000", in quotes, or null', is_nullable=True
     ),
+    "max_per_event": _ref("optional_decimal"),
     "meter": _ref("code"),
-    "tiers": {
-        "type": "array",
-        "minItems": 1,
-        "maxItems": TIERS_MAX,
-        "items": _ref("tier"),
-        "description": f"a list of 1 to {TIERS_MAX} tiers",
+    "min_per_event": _ref("optional_decimal"),
+    "package_price": _ref("decimal"),
+    "package_size": _ref("decimal"),
+    "per_quantity": _ref("flag"),
+    "prices_by": {
+        "type": ["object", "null"],
+        "description": "an object with property (or properties), match and default, or null",
+        "required": ["match", "default"],
+        "properties": {
+            "property": True,
+            "properties": True,
+            "match": {
+                "type": ["object", "array"],
+                "minItems": 1,
+                "maxItems": CELLS_MAX,
+                "minProperties": 1,
+                "maxProperties": CELLS_MAX,
+                "description": "an object from value to price, or a list of {when, price}",
+            },
+            "default": {"type": "object", "description": "a price, or {} for the charge's own"},
+        },
+        "additionalProperties": False,
     },
+    "rate_percent": _ref("decimal"),
+    "tiers": True,  # by model, see `_tiers`
     "unit_rate": _ref("decimal"),
+    "unit_transform": {
+        "type": ["object", "null"],
+        "description": 'an object such as {divide_by: "1000", mode: ceil, precision: 0}, or null',
+        "required": ["mode"],
+        "additionalProperties": False,
+        "properties": {
+            "divide_by": _ref("optional_decimal"),
+            "mode": _enum([mode.value for mode in Rounding]),
+            "precision": {"type": "integer", "description": "a whole number, without quotes"},
+        },
+    },
 }
