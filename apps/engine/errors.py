@@ -79,6 +79,12 @@ class TaxNotKnown(EngineError):
     code = "tax_not_known"
 
 
+class InvalidDiscount(EngineError):
+    """A discount that takes nothing, more than everything, or does not say what."""
+
+    code = "invalid_discount"
+
+
 class InvalidDraft(EngineError):
     """Facts from which no invoice can be drafted."""
 

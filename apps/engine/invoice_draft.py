@@ -3,27 +3,26 @@ An invoice as a pure value, before anything is stored.
 
 Rules: one line per charge and service period; a metered charge without usage keeps its line of zero, so that "why
 was this not billed" has an answer. Lines have one order whatever order the charges came in: base fee, fixed fees,
-usage, commitment; then by code and start. Totals are sums of rounded lines and are asserted. A line whose tax is not
-known has no tax, and a draft with such a line cannot become final: unknown is not zero. No time enters but the
-period, so the same facts give the same draft and the same hash.
+usage, commitment; then by code and start. Discounts take from rated lines, the commitment's among them, and tax is on
+what they leave. Totals are sums of rounded lines and are asserted. A line whose tax is not known has no tax, and a
+draft with such a line cannot become final: unknown is not zero. No time enters but the period, so the same facts give
+the same draft and the same hash.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from fractions import Fraction
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from apps.engine import currencies
 from apps.engine.charge_models import ChargeTerms, RatedLine, rate_charge
 from apps.engine.decisions import ENGINE_VERSION, decision_of, is_reproduced, recompute
+from apps.engine.discounts import DiscountableLine, DiscountResult, discounts_apply
+from apps.engine.draft_values import SIGNS, ChargeInput, DraftFacts, DraftLine, Effect, InvoiceDraft
 from apps.engine.errors import InvalidDraft, TaxNotKnown
-from apps.engine.exact import Rounding
-from apps.engine.hashing import canonical_hash
 from apps.engine.money import minor_to_text
 from apps.engine.periods import Period
-from apps.engine.tax import TaxDecision, tax_minor
+from apps.engine.tax import tax_minor
 
 __all__ = [
     "BASE_FEE_CODE",
@@ -42,114 +41,6 @@ BASE_FEE_CODE: Final = "base_fee"
 COMMITMENT_CODE: Final = "minimum_commitment"
 # The kinds of lines in the order in which a document shows them.
 LINE_KINDS: Final = ("base_fee", "fixed_fee", "credit", "usage", "commitment")
-_WHOLE: Final = Fraction(1)
-
-# bill: the amount is due; credit: it was billed before and is given back; waive: it is shown and costs nothing.
-Effect = Literal["bill", "credit", "waive"]
-_SIGNS: Final[Mapping[Effect, int]] = {"bill": 1, "credit": -1, "waive": 0}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChargeInput:
-    """One charge to be billed: its terms, the measured quantity with its evidence, and how it is taxed."""
-
-    terms: ChargeTerms
-    quantity: Decimal = Decimal(1)
-    meter_version: int | None = None
-    usage: Mapping[str, Any] = field(default_factory=dict)
-    tax: TaxDecision | None = None
-    factor: Fraction = _WHOLE
-    service_period: Period | None = None  # None: the period of the draft; a fee in advance names the next one
-    effect: Effect = "bill"
-    rounding: Rounding | None = None  # None: that of the draft
-    plan: Mapping[str, Any] | None = None  # None: that of the draft; fees of the next period may be another plan's
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DraftFacts:
-    """Everything an invoice for one period is made of."""
-
-    currency: str
-    rounding: Rounding
-    period: Period
-    charges: tuple[ChargeInput, ...]
-    plan_code: str
-    plan_version: int
-    minimum_commitment_minor: int | None = None
-    commitment_billed_before_minor: int = 0  # net amounts of the same period on earlier documents
-    commitment_tax: TaxDecision | None = None
-    tax_rounding: Rounding = Rounding.HALF_UP
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DraftLine:
-    """One line: amounts in minor units, the rating behind it, and the decision to store."""
-
-    position: int
-    code: str
-    kind: str
-    description: str
-    service_period: Period
-    quantity: Decimal
-    unit: str
-    net_minor: int
-    tax_minor: int | None  # None: not known
-    tax: TaxDecision | None
-    rating: RatedLine
-    decision: Mapping[str, Any]
-
-    def to_document(self) -> dict[str, Any]:
-        """Return the line as JSON without the rating, which its decision can rebuild."""
-        return {
-            "position": self.position,
-            "code": self.code,
-            "kind": self.kind,
-            "description": self.description,
-            "service_period": self.service_period.to_document(),
-            "quantity": self.decision["quantity"],
-            "unit": self.unit,
-            "net_minor": self.net_minor,
-            "tax_minor": self.tax_minor,
-            "decision": dict(self.decision),
-        }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InvoiceDraft:
-    """The lines and totals of an invoice, in minor units; `tax_minor` is the tax of the lines where it is known."""
-
-    currency: str
-    period: Period
-    lines: tuple[DraftLine, ...]
-    subtotal_minor: int
-    tax_minor: int
-    total_minor: int
-
-    @property
-    def unknown_tax_codes(self) -> tuple[str, ...]:
-        """The codes of the lines that lack a tax decision."""
-        return tuple(line.code for line in self.lines if line.tax_minor is None)
-
-    @property
-    def is_finalizable(self) -> bool:
-        """Whether every line has a tax decision."""
-        return not self.unknown_tax_codes
-
-    @property
-    def hash(self) -> str:
-        """The hash of every line, its decision and the totals."""
-        return canonical_hash(self.to_document())
-
-    def to_document(self) -> dict[str, Any]:
-        """Return the draft as JSON, amounts in minor units as whole numbers."""
-        return {
-            "currency": self.currency,
-            "period": self.period.to_document(),
-            "lines": [line.to_document() for line in self.lines],
-            "subtotal_minor": self.subtotal_minor,
-            "tax_minor": self.tax_minor,
-            "total_minor": self.total_minor,
-        }
 
 
 def build_invoice_draft(*, facts: DraftFacts) -> InvoiceDraft:
@@ -157,6 +48,8 @@ def build_invoice_draft(*, facts: DraftFacts) -> InvoiceDraft:
     Rate every charge of a period and put the lines in order.
 
     :raises InvalidDraft: if a charge stands there twice for one period, or the commitment is negative
+    :raises InvalidDiscount: if a discount is given twice
+    :raises CurrencyMismatch: if a discount is in another currency
     :raises UnitsOutOfRange: if a quantity cannot be priced
     :raises CurrencyUnknown: if the currency is missing, even when every amount is zero
     """
@@ -167,8 +60,11 @@ def build_invoice_draft(*, facts: DraftFacts) -> InvoiceDraft:
     commitment = _commitment_input(rated, facts)
     if commitment is not None:
         rated.append((commitment, _rate(commitment, facts)))
-    lines = tuple(_line(position, charge, rating, facts) for position, (charge, rating) in enumerate(rated, start=1))
-    subtotal_minor = sum(line.net_minor for line in lines)
+    discounted = _discount(rated, facts)
+    lines = tuple(
+        _line(position, charge, rating, discounted, facts) for position, (charge, rating) in enumerate(rated, start=1)
+    )
+    subtotal_minor = sum(line.taxable_minor for line in lines)
     tax_total_minor = sum(line.tax_minor or 0 for line in lines)
     draft = InvoiceDraft(
         currency=facts.currency,
@@ -177,6 +73,8 @@ def build_invoice_draft(*, facts: DraftFacts) -> InvoiceDraft:
         subtotal_minor=subtotal_minor,
         tax_minor=tax_total_minor,
         total_minor=subtotal_minor + tax_total_minor,
+        discount_minor=discounted.total_minor,
+        discounts=tuple(applied for applied in discounted.discounts if applied.amount_minor),
     )
     ensure_adds_up(draft=draft)
     return draft
@@ -191,13 +89,17 @@ def ensure_adds_up(*, draft: InvoiceDraft) -> None:
     if [line.position for line in draft.lines] != list(range(1, len(draft.lines) + 1)):
         raise InvalidDraft("positions must count from 1 without a gap", path="lines")
     sums = {
-        "subtotal_minor": sum(line.net_minor for line in draft.lines),
+        "subtotal_minor": sum(line.taxable_minor for line in draft.lines),
+        "discount_minor": sum(line.discount_minor for line in draft.lines),
         "tax_minor": sum(line.tax_minor for line in draft.lines if line.tax_minor is not None),
-        "total_minor": sum(line.net_minor + (line.tax_minor or 0) for line in draft.lines),
+        "total_minor": sum(line.taxable_minor + (line.tax_minor or 0) for line in draft.lines),
     }
     for name, parts_sum in sums.items():
         if getattr(draft, name) != parts_sum:
             raise InvalidDraft(f"is {getattr(draft, name)} but its parts sum to {parts_sum}", path=name)
+    taken_minor = [sum(applied.parts_minor[line.position - 1] for applied in draft.discounts) for line in draft.lines]
+    if [line.discount_minor for line in draft.lines] != taken_minor:
+        raise InvalidDraft("what the discounts take is not what the lines give", path="discounts")
 
 
 def ensure_finalizable(*, draft: InvoiceDraft) -> None:
@@ -258,7 +160,7 @@ def _commitment_input(rated: list[tuple[ChargeInput, RatedLine]], facts: DraftFa
     if minimum_minor < 0:
         raise InvalidDraft("must not be below zero", path="minimum_commitment_minor")
     counted_minor = facts.commitment_billed_before_minor + sum(
-        _SIGNS[charge.effect] * rating.amount_minor
+        SIGNS[charge.effect] * rating.amount_minor
         for charge, rating in rated
         if _service_period(charge, facts) == facts.period
     )
@@ -276,13 +178,39 @@ def _commitment_input(rated: list[tuple[ChargeInput, RatedLine]], facts: DraftFa
     return ChargeInput(terms=terms, usage=usage, tax=facts.commitment_tax)
 
 
-def _line(position: int, charge: ChargeInput, rating: RatedLine, facts: DraftFacts) -> DraftLine:
-    terms, net_minor = charge.terms, _SIGNS[charge.effect] * rating.amount_minor
+def _plan_of(charge: ChargeInput, facts: DraftFacts) -> Mapping[str, Any]:
+    return charge.plan or {"code": facts.plan_code, "version": facts.plan_version}
+
+
+def _net_minor(charge: ChargeInput, rating: RatedLine) -> int:
+    return SIGNS[charge.effect] * rating.amount_minor
+
+
+def _discount(rated: list[tuple[ChargeInput, RatedLine]], facts: DraftFacts) -> DiscountResult:
+    lines = [
+        DiscountableLine(
+            code=charge.terms.code,
+            plan_code=_plan_of(charge, facts)["code"],
+            net_minor=_net_minor(charge, rating),
+        )
+        for charge, rating in rated
+    ]
+    return discounts_apply(lines=lines, discounts=facts.discounts, currency=facts.currency)
+
+
+def _line(
+    position: int, charge: ChargeInput, rating: RatedLine, discounted: DiscountResult, facts: DraftFacts
+) -> DraftLine:
+    terms, net_minor = charge.terms, _net_minor(charge, rating)
+    discount_minor = discounted.line_totals_minor[position - 1]
     service_period = _service_period(charge, facts)
     line_tax_minor = None
     if charge.tax is not None:
         line_tax_minor = tax_minor(
-            net_minor=net_minor, decision=charge.tax, currency=facts.currency, rounding=facts.tax_rounding
+            net_minor=net_minor - discount_minor,
+            decision=charge.tax,
+            currency=facts.currency,
+            rounding=facts.tax_rounding,
         )
     return DraftLine(
         position=position,
@@ -293,17 +221,29 @@ def _line(position: int, charge: ChargeInput, rating: RatedLine, facts: DraftFac
         quantity=charge.quantity,
         unit=terms.unit or terms.meter or "",
         net_minor=net_minor,
+        discount_minor=discount_minor,
         tax_minor=line_tax_minor,
         tax=charge.tax,
         rating=rating,
         decision=decision_of(
             rating=rating,
-            plan=charge.plan or {"code": facts.plan_code, "version": facts.plan_version},
+            plan=_plan_of(charge, facts),
             period=service_period,
             meter_version=charge.meter_version,
             usage=charge.usage,
             tax=charge.tax,
             tax_minor=line_tax_minor,
         )
-        | ({} if charge.effect == "bill" else {"effect": charge.effect}),
+        | ({} if charge.effect == "bill" else {"effect": charge.effect})
+        | _discounts_document(position, discounted),
     )
+
+
+def _discounts_document(position: int, discounted: DiscountResult) -> dict[str, Any]:
+    """Return what the decision of a line says about its discounts: nothing when none takes anything from it."""
+    taken = [
+        {"id": applied.terms.id, "code": applied.terms.code, "amount_minor": applied.parts_minor[position - 1]}
+        for applied in discounted.discounts
+        if applied.parts_minor[position - 1]
+    ]
+    return {"discounts": taken} if taken else {}

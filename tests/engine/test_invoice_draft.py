@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from apps.engine.charge_models import ChargeTerms
+from apps.engine.discounts import DiscountKind, DiscountTerms
 from apps.engine.errors import CurrencyUnknown, InvalidDecision, InvalidDraft, TaxNotKnown, UnitsOutOfRange
 from apps.engine.hashing import canonical_json
 from apps.engine.invoice_draft import (
@@ -129,7 +130,7 @@ def test_an_empty_draft_still_needs_a_currency() -> None:
         build_invoice_draft(facts=facts(currency=""))
 
 
-@pytest.mark.parametrize("name", ["subtotal_minor", "tax_minor", "total_minor"])
+@pytest.mark.parametrize("name", ["subtotal_minor", "discount_minor", "tax_minor", "total_minor"])
 def test_totals_that_do_not_add_up_are_refused(name: str) -> None:
     draft = build_invoice_draft(facts=month())
     with pytest.raises(InvalidDraft, match="parts sum to") as refusal:
@@ -238,3 +239,65 @@ def test_totals_are_the_sum_of_their_parts(
     assert draft.subtotal_minor == sum(line.rating.amount_minor for line in draft.lines)
     assert draft.total_minor == draft.subtotal_minor + sum(line.tax_minor for line in draft.lines)
     assert draft.subtotal_minor >= (minimum_minor or 0)
+
+
+def coupon(code: str = "WELCOME", **options: Any) -> DiscountTerms:
+    """Return a tenth off everything unless the options say otherwise."""
+    known: dict[str, Any] = {
+        "id": code.lower(),
+        "code": code,
+        "name": code.capitalize(),
+        "kind": DiscountKind.PERCENT,
+        "percent": Decimal(10),
+        "applied_at": JANUARY.starts_at,
+    }
+    return DiscountTerms(**(known | options))
+
+
+def test_tax_is_on_what_discounts_leave() -> None:
+    """PRICING.md, section 5: lines, then discounts, then the subtotal, then tax."""
+    draft = build_invoice_draft(facts=month(discounts=(coupon(),)))
+    assert [(line.net_minor, line.discount_minor, line.tax_minor) for line in draft.lines] == [
+        (9900, 990, 1693),  # 19 percent of 89.10 is 16.929
+        (51000, 5100, 8721),
+        (0, 0, 0),
+    ]
+    assert (draft.discount_minor, draft.subtotal_minor, draft.tax_minor) == (6090, 54810, 10414)
+    assert draft.total_minor == 54810 + 10414
+    assert [(applied.terms.code, applied.amount_minor) for applied in draft.discounts] == [("WELCOME", 6090)]
+    assert draft.lines[0].decision["discounts"] == [{"id": "welcome", "code": "WELCOME", "amount_minor": 990}]
+    assert draft.lines[0].decision["amount_minor"] == 9900
+    assert "discounts" not in draft.lines[2].decision
+
+
+def test_a_discount_that_takes_nothing_leaves_no_trace() -> None:
+    """Drafts made before there were discounts keep their hash."""
+    plain = build_invoice_draft(facts=month())
+    other_plan = build_invoice_draft(facts=month(discounts=(coupon(plans=("starter",)),)))
+    assert other_plan.discounts == ()
+    assert other_plan.hash == plain.hash
+    assert "discount" not in canonical_json(plain.to_document())
+    assert build_invoice_draft(facts=month(discounts=(coupon(),))).hash != plain.hash
+
+
+def test_a_discount_by_plan_knows_the_plan_of_each_line() -> None:
+    """The fee of the next period may be another plan's."""
+    fee = charge(BASE_FEE, service_period=FEBRUARY, plan={"code": "scale", "version": 1})
+    draft = build_invoice_draft(
+        facts=facts(fee, charge(CALLS, "120000"), discounts=(coupon(plans=("scale",), percent=Decimal(50)),))
+    )
+    assert [(line.code, line.discount_minor) for line in draft.lines] == [("base_fee", 4950), ("api_calls", 0)]
+
+
+def test_what_is_given_back_or_waived_is_not_discounted() -> None:
+    credit, waived = charge(BASE_FEE, effect="credit"), charge(CALLS, "120000", effect="waive")
+    draft = build_invoice_draft(facts=facts(credit, waived, charge(BASE_FEE), discounts=(coupon(),)))
+    assert [(line.net_minor, line.discount_minor) for line in draft.lines] == [(9900, 990), (-9900, 0), (0, 0)]
+    assert draft.subtotal_minor == -990
+
+
+def test_discounts_that_disagree_with_the_lines_are_refused() -> None:
+    draft = build_invoice_draft(facts=month(discounts=(coupon(),)))
+    with pytest.raises(InvalidDraft, match="not what the lines give") as refusal:
+        ensure_adds_up(draft=replace(draft, discounts=()))
+    assert refusal.value.path == "discounts"
