@@ -76,7 +76,7 @@ class RatedLine:
         """The hash of everything that rating was given."""
         # The canonical JSON of the five or six inputs, put together by hand: none but the terms, whose text is kept,
         # holds anything that JSON would have to escape.
-        basis = "" if self.basis is NO_BASIS else f'"basis":{canonical_json(self.basis.to_document())},'
+        basis = "" if not self.terms.needs_basis else f'"basis":{canonical_json(self.basis.to_document())},'
         return text_hash(
             f'{{{basis}"currency":"{self.currency}","factor":"{fraction_text(self.factor)}",'
             f'"quantity":"{decimal_text(self.quantity)}","rounding":"{self.rounding.value}",'
