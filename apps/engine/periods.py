@@ -153,6 +153,23 @@ def period_after(*, anchor: Anchor, interval: Interval, period: Period) -> Perio
     return first_period(anchor=anchor, interval=interval, starts_at=period.ends_at)
 
 
+def period_after_zone_change(*, anchor: Anchor, interval: Interval, starts_at: datetime) -> Period:
+    """
+    Return the period that begins at a boundary of another zone and ends at a boundary of this anchor's.
+
+    The boundaries of two zones lie hours apart. Ending at the very next one could leave a period of hours, so the
+    period ends at the boundary that is closest to one whole interval away; it counts as a whole period.
+
+    :raises InvalidPeriod: if the start has no offset
+    """
+    whole = period_containing(anchor=anchor, interval=interval, at=starts_at)
+    if 2 * (whole.ends_at - _utc(starts_at, path="starts_at")) >= whole.ends_at - whole.starts_at:
+        return Period(starts_at=starts_at, ends_at=whole.ends_at)
+    return Period(
+        starts_at=starts_at, ends_at=period_containing(anchor=anchor, interval=interval, at=whole.ends_at).ends_at
+    )
+
+
 def full_period_of(*, anchor: Anchor, interval: Interval, period: Period) -> Period:
     """
     Return the whole period that a period is a part of; a whole period is returned as it is.

@@ -3,7 +3,7 @@
 from datetime import date, datetime
 from uuid import UUID
 
-from django.db.models import Case, Count, F, Q, QuerySet, Value, When
+from django.db.models import Case, Count, F, Q, QuerySet, Sum, Value, When
 from django.db.models.functions import Coalesce
 
 from apps.common import ids
@@ -72,6 +72,31 @@ def invoice_live_of(*, period_id: UUID, kind: InvoiceKind) -> Invoice | None:
     """Return the document of a period that counts; discarded and void ones do not."""
     dead = (InvoiceStatus.DISCARDED, InvoiceStatus.VOID)
     return Invoice.objects.filter(billing_period_id=period_id, kind=kind).exclude(status__in=dead).first()
+
+
+def fixed_lines_billed(*, subscription_id: UUID, service_starts_at: datetime) -> QuerySet[InvoiceLine]:
+    """Return the fees on final documents of a subscription that are for time from an instant on, in printed order."""
+    return (
+        InvoiceLine.objects.filter(
+            invoice__subscription_id=subscription_id,
+            invoice__status__in=(InvoiceStatus.OPEN, InvoiceStatus.PAID, InvoiceStatus.UNCOLLECTIBLE),
+            kind__in=("base_fee", "fixed_fee"),
+            service_starts_at=service_starts_at,
+        )
+        .select_related("invoice")
+        .order_by("invoice_id", "position")
+    )
+
+
+def net_billed_minor(*, subscription_id: UUID, service_starts_at: datetime, besides_period: UUID) -> int:
+    """Return what live documents of other periods bill before tax for time from an instant on, in minor units."""
+    lines = InvoiceLine.objects.filter(
+        invoice__subscription_id=subscription_id, service_starts_at=service_starts_at
+    ).exclude(invoice__status__in=(InvoiceStatus.DISCARDED, InvoiceStatus.VOID))
+    total = lines.exclude(invoice__billing_period_id=besides_period, invoice__kind=InvoiceKind.CYCLE).aggregate(
+        total=Sum("net_minor")
+    )
+    return int(total["total"] or 0)
 
 
 def drafts_due(*, at: datetime) -> QuerySet[Invoice]:

@@ -49,3 +49,45 @@ class PeriodNotParked(Conflict):
     """Only a parked period can be taken up again."""
 
     code = "period_not_parked"
+
+
+class ChangeUnknown(NotFound):
+    """No change has this id."""
+
+    code = "change_unknown"
+
+
+class ChangeInvalid(Invalid):
+    """The change cannot be made as described."""
+
+    code = "change_invalid"
+
+
+class ChangeRefused(Conflict):
+    """The subscription's status does not allow the change."""
+
+    code = "change_refused"
+
+
+class ChangeOutsideRunningPeriod(Conflict):
+    """The change's instant does not lie inside the running period."""
+
+    code = "change_outside_running_period"
+
+
+class ChangeAlreadyScheduled(Conflict):
+    """Another change is agreed for the same instant."""
+
+    code = "change_already_scheduled"
+
+
+class ChangeNotScheduled(Conflict):
+    """Only a change that waits for its instant can be withdrawn."""
+
+    code = "change_not_scheduled"
+
+
+class TooManyPeriods(Conflict):
+    """More periods would be opened at once than one call may open."""
+
+    code = "too_many_periods"

@@ -109,11 +109,9 @@ class Subscription(LifecycleModel):
         return f"{self.customer} on {self.plan_version}"
 
     @property
-    def has_begun(self) -> bool:
-        """Tell whether the subscription is or was used, in a trial or beyond."""
-        return self.status != SubscriptionStatus.PENDING and (
-            self.activated_at is not None or self.trial_ends_at is not None
-        )
+    def is_clock_stopped(self) -> bool:
+        """Tell whether a pause stops the clock, so that no period runs."""
+        return self.status == SubscriptionStatus.PAUSED and self.pause_mode == PauseMode.FREEZE
 
     @transition(field=status, source=_S.PENDING, target=_S.TRIALING)
     def begin_trial(self, *, at: datetime) -> None:

@@ -8,9 +8,16 @@ from django.db.models.functions import Coalesce
 
 from apps.common import ids
 from apps.engine import periods
+from apps.plans import terms
 from apps.plans.models import Charge, PlanVersion
-from apps.subscriptions.errors import SubscriptionUnknown
-from apps.subscriptions.models import BillingPeriod, BillingPeriodStatus, Subscription, SubscriptionStatus
+from apps.subscriptions.errors import ChangeUnknown, SubscriptionUnknown
+from apps.subscriptions.models import (
+    BillingPeriod,
+    BillingPeriodStatus,
+    Subscription,
+    SubscriptionChange,
+    SubscriptionStatus,
+)
 
 
 def subscriptions_queryset() -> QuerySet[Subscription]:
@@ -55,16 +62,78 @@ def last_period(*, subscription_id: UUID) -> BillingPeriod | None:
     return periods_of(subscription_id=subscription_id).last()
 
 
-def meters_charged_meanwhile(*, customer_id: UUID, version: PlanVersion, starts_at: datetime) -> list[str]:
+def changes_of(*, subscription_id: UUID) -> QuerySet[SubscriptionChange]:
+    """Return a subscription's changes, agreed, applied and withdrawn, in the order of their instants."""
+    return (
+        SubscriptionChange.objects.filter(subscription_id=subscription_id)
+        .select_related("subscription__customer", "plan_version__plan")
+        .order_by("effective_at", "id")
+    )
+
+
+def changes_scheduled(*, subscription_id: UUID) -> QuerySet[SubscriptionChange]:
+    """Return the changes that wait for their instant, earliest first."""
+    return changes_of(subscription_id=subscription_id).filter(applied_at__isnull=True, withdrawn_at__isnull=True)
+
+
+def change_by_reference(*, subscription_id: UUID, reference: str) -> SubscriptionChange:
+    """
+    Return a subscription's change with this public id.
+
+    :raises ChangeUnknown: if there is none
+    """
+    try:
+        change = changes_of(subscription_id=subscription_id).filter(id=SubscriptionChange.id_from_public(reference))
+        return change.get()
+    except (ids.IdInvalid, SubscriptionChange.DoesNotExist) as error:
+        raise ChangeUnknown(f"The subscription has no change '{reference[:60]}'.") from error
+
+
+def subscriptions_with_changes_due(*, at: datetime) -> QuerySet[Subscription]:
+    """Return subscriptions for which an agreed change's instant has come by their customer's own clock."""
+    return (
+        Subscription.objects.annotate(now_at=Coalesce(F("customer__test_clock__now_at"), at))
+        .filter(
+            changes__effective_at__lte=F("now_at"),
+            changes__applied_at__isnull=True,
+            changes__withdrawn_at__isnull=True,
+        )
+        .distinct()
+        .order_by("id")
+    )
+
+
+def trials_over(*, at: datetime) -> QuerySet[Subscription]:
+    """Return subscriptions whose trial has ended by their customer's own clock and that are still in it."""
+    return (
+        Subscription.objects.annotate(now_at=Coalesce(F("customer__test_clock__now_at"), at))
+        .filter(status=SubscriptionStatus.TRIALING, trial_ends_at__lte=F("now_at"))
+        .order_by("trial_ends_at", "id")
+    )
+
+
+def meters_charged_meanwhile(
+    *, customer_id: UUID, version: PlanVersion, starts_at: datetime, besides: UUID | None = None
+) -> list[str]:
     """
     Return the codes of the version's meters that a subscription of the customer charges at or after `starts_at`.
 
-    An event that names no subscription counts for each one that charges its meter, so two would bill it twice.
+    An event that names no subscription counts for each one that charges its meter, so two would bill it twice. Plans
+    that are agreed for later are charged, too.
+
+    :param besides: a subscription that is left out, because it is the one to be changed
     """
     running = Subscription.objects.filter(customer_id=customer_id).filter(
         Q(ended_at__isnull=True) | Q(periods__ends_at__gt=starts_at, activated_at__isnull=False)
     )
-    charged = Charge.objects.filter(plan_version__subscriptions__in=running, meter__isnull=False)
+    if besides is not None:
+        running = running.exclude(id=besides)
+    changes = SubscriptionChange.objects.filter(
+        subscription__in=running, applied_at__isnull=True, withdrawn_at__isnull=True
+    )
+    charged = Charge.objects.filter(
+        Q(plan_version__subscriptions__in=running) | Q(plan_version__changes_to__in=changes), meter__isnull=False
+    )
     wanted = version.charges.filter(meter__isnull=False).values_list("meter__code", flat=True)
     return sorted(set(charged.values_list("meter__code", flat=True)) & set(wanted))
 
@@ -80,8 +149,7 @@ def engine_anchor(subscription: Subscription) -> periods.Anchor:
 
 def engine_interval(subscription: Subscription) -> periods.Interval:
     """Return the plan's billing interval as the engine reads it."""
-    version = subscription.plan_version
-    return periods.Interval(unit=version.interval_unit, count=version.interval_count)  # type: ignore[arg-type]
+    return terms.interval_of(subscription.plan_version)
 
 
 def periods_due(*, at: datetime, wall_at: datetime) -> QuerySet[BillingPeriod]:
@@ -98,8 +166,12 @@ def periods_due(*, at: datetime, wall_at: datetime) -> QuerySet[BillingPeriod]:
             Q(status=BillingPeriodStatus.OPEN) | Q(status=BillingPeriodStatus.CLOSING, claimed_until__lt=wall_at),
             ends_at__lte=F("now_at"),
             parked_at__isnull=True,
-            # What never began owes nothing, and what has yet to begin is begun first.
-            subscription__activated_at__isnull=False,
+        )
+        # What never began owes nothing, and what has yet to begin is begun first.
+        .filter(
+            Q(subscription__activated_at__isnull=False)
+            | Q(subscription__status=SubscriptionStatus.TRIALING)
+            | Q(subscription__trial_ends_at__isnull=False, subscription__ended_at__gt=F("subscription__starts_at"))
         )
         .order_by("ends_at", "id")
     )

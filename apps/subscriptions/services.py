@@ -1,6 +1,7 @@
 """Write subscriptions and their periods."""
 
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -10,10 +11,11 @@ from apps.common.actors import Actor
 from apps.common.db import unit_of_work
 from apps.common.errors import FieldProblem
 from apps.customers.models import Customer
-from apps.engine import periods
 from apps.lifecycle.services import transition_apply
 from apps.plans import selectors as plan_selectors
-from apps.subscriptions import selectors
+from apps.plans import terms
+from apps.plans.models import PlanVersion
+from apps.subscriptions import selectors, timeline
 from apps.subscriptions.errors import (
     MeterChargedTwice,
     PeriodNotClaimed,
@@ -31,6 +33,7 @@ from apps.subscriptions.models import (
 
 # Longer than closing one period ever takes; a worker that died is replaced after this.
 CLAIM_LEASE = timedelta(minutes=10)
+_ONE = Decimal(1)
 
 
 @unit_of_work
@@ -43,11 +46,13 @@ def subscription_create(
     at: datetime,
     anchor_kind: str = AnchorKind.ANNIVERSARY,
     external_id: str | None = None,
+    quantity: Decimal = _ONE,
 ) -> Subscription:
     """
     Pin a customer to the plan version in effect at the start, and store the first period.
 
-    The subscription begins at once when its start has come, else when its time comes.
+    The subscription begins at once when its start has come, else when its time comes. With a trial, an anniversary is
+    counted from the trial's end.
 
     :raises SubscriptionInvalid: if the code reads like an id of ours
     :raises PlanUnknown: if no version of the plan is on sale at the start
@@ -55,35 +60,32 @@ def subscription_create(
     :raises SubscriptionExists: if the code is taken
     :raises MeterChargedTwice: if another subscription of the customer would bill the same usage
     """
+    if not quantity.is_finite() or quantity < 0:
+        detail = "must be zero or more"
+        raise SubscriptionInvalid(
+            f"The quantity {detail}.", problems=(FieldProblem("/quantity", "quantity_invalid", detail),)
+        )
     if external_id and ids.looks_public(external_id):
         # Whoever asks for it by its id must never be given another subscription.
         detail = f"'{external_id}' reads like an id of ours; choose a code of your own."
         raise SubscriptionInvalid(detail, problems=(FieldProblem("/external_id", "external_id_invalid", detail),))
     version = plan_selectors.plan_version_current(plan_code=plan_code, at=starts_at)
-    if version.currency != customer.currency:
-        raise PlanCurrencyDiffers(
-            f"Plan '{plan_code}' is priced in {version.currency}, the customer is billed in {customer.currency}."
-        )
     if external_id and Subscription.objects.filter(external_id=external_id).exists():
         raise SubscriptionExists(f"There is a subscription '{external_id}' already.")
-    # The customer's row orders those who subscribe it at once, so that the check sees what it checks.
-    locks.get_for_update(Customer, customer.id)
-    meters = selectors.meters_charged_meanwhile(customer_id=customer.id, version=version, starts_at=starts_at)
-    if meters:
-        raise MeterChargedTwice(
-            f"Another subscription of {customer} charges {', '.join(meters)} at that time, so the same usage would be "
-            "billed twice. End it first, start when its last period is over, or use a plan without these meters."
-        )
+    version_ensure_chargeable(customer=customer, version=version, starts_at=starts_at)
+    trial_ends_at = terms.trial_ends_at(version, starts_at=starts_at, timezone=customer.timezone)
     subscription = Subscription.objects.create(
         external_id=external_id or None,
         customer=customer,
         plan_version=version,
+        quantity=quantity,
         starts_at=starts_at,
+        trial_ends_at=trial_ends_at,
         anchor_kind=anchor_kind,
-        anchor_wall=starts_at.astimezone(ZoneInfo(customer.timezone)).replace(tzinfo=UTC),
+        anchor_wall=(trial_ends_at or starts_at).astimezone(ZoneInfo(customer.timezone)).replace(tzinfo=UTC),
         timezone=customer.timezone,
     )
-    period_open_next(subscription=subscription)
+    timeline.period_open_next(subscription=subscription)
     audit_services.entry_write(
         entity=subscription,
         action="create",
@@ -93,17 +95,66 @@ def subscription_create(
         after={"customer": customer.public_id, "plan": plan_code, "plan_version": version.version},
     )
     if starts_at <= at:
-        subscription_activate(subscription_id=subscription.id, actor=actor, at=starts_at)
+        subscription_begin(subscription_id=subscription.id, actor=actor)
         subscription.refresh_from_db()
+    return subscription
+
+
+@unit_of_work
+def version_ensure_chargeable(
+    *, customer: Customer, version: PlanVersion, starts_at: datetime, besides: UUID | None = None
+) -> None:
+    """
+    Check that a customer can be billed by a version from an instant on; the customer's row stays locked.
+
+    :param besides: the customer's subscription that is to be moved to the version
+    :raises PlanCurrencyDiffers: if the customer is billed in another currency
+    :raises MeterChargedTwice: if another subscription of the customer would bill the same usage
+    """
+    if version.currency != customer.currency:
+        raise PlanCurrencyDiffers(
+            f"Plan '{version.plan.code}' is priced in {version.currency}, the customer is billed in "
+            f"{customer.currency}."
+        )
+    # The customer's row orders those who subscribe it at once, so that the check sees what it checks.
+    locks.get_for_update(Customer, customer.id)
+    meters = selectors.meters_charged_meanwhile(
+        customer_id=customer.id, version=version, starts_at=starts_at, besides=besides
+    )
+    if meters:
+        raise MeterChargedTwice(
+            f"Another subscription of {customer} charges {', '.join(meters)} at that time, so the same usage would be "
+            "billed twice. End it first, start when its last period is over, or use a plan without these meters."
+        )
+
+
+@unit_of_work
+def subscription_begin(*, subscription_id: UUID, actor: Actor) -> Subscription:
+    """
+    Begin an agreed subscription at its start: with its trial if it has one, else active.
+
+    :raises TransitionRefused: if it has begun or ended already
+    """
+    subscription = locks.get_for_update(Subscription, subscription_id)
+    if subscription.trial_ends_at is None:
+        return subscription_activate(subscription_id=subscription_id, actor=actor, at=subscription.starts_at)
+    transition_apply(
+        instance=subscription,
+        action="begin_trial",
+        actor=actor,
+        at=subscription.starts_at,
+        topic="subscriptions.subscription.trial_begun",
+        payload={"customer": subscription.customer.public_id},
+    )
     return subscription
 
 
 @unit_of_work
 def subscription_activate(*, subscription_id: UUID, actor: Actor, at: datetime) -> Subscription:
     """
-    Begin a subscription whose time has come.
+    Let a subscription be billed from now on, because it begins or its trial is over.
 
-    :raises TransitionRefused: if it has begun or ended already
+    :raises TransitionRefused: if it is active or ended already
     """
     subscription = locks.get_for_update(Subscription, subscription_id)
     transition_apply(
@@ -135,34 +186,6 @@ def subscription_end(*, subscription_id: UUID, actor: Actor, at: datetime, reaso
         reason=reason,
     )
     return subscription
-
-
-@unit_of_work
-def period_open_next(*, subscription: Subscription) -> BillingPeriod:
-    """Store the period after the last one, or the first; boundaries come from the anchor, never from the last."""
-    anchor, interval = selectors.engine_anchor(subscription), selectors.engine_interval(subscription)
-    last = selectors.last_period(subscription_id=subscription.id)
-    if last is None:
-        period = periods.first_period(anchor=anchor, interval=interval, starts_at=subscription.starts_at)
-    else:
-        period = periods.period_after(
-            anchor=anchor, interval=interval, period=periods.Period(last.starts_at, last.ends_at)
-        )
-    full = periods.full_period_of(anchor=anchor, interval=interval, period=period)
-    if last is None and subscription.anchor_kind == AnchorKind.ANNIVERSARY:
-        # The anchor is a wall time, which names two instants in the hour that is repeated in autumn; whichever it
-        # was, the first period is whole.
-        full = period
-    return BillingPeriod.objects.create(
-        subscription=subscription,
-        sequence=last.sequence + 1 if last else 1,
-        starts_at=period.starts_at,
-        ends_at=period.ends_at,
-        full_starts_at=full.starts_at,
-        full_ends_at=full.ends_at,
-        plan_version=subscription.plan_version,
-        quantity=subscription.quantity,
-    )
 
 
 @unit_of_work
@@ -210,7 +233,7 @@ def period_following(*, period: BillingPeriod) -> BillingPeriod | None:
     if subscription.ended_at is not None and subscription.ended_at <= period.ends_at:
         return None
     later = selectors.periods_of(subscription_id=subscription.id).filter(sequence=period.sequence + 1).first()
-    return later or period_open_next(subscription=subscription)
+    return later or timeline.period_open_next(subscription=subscription)
 
 
 @unit_of_work

@@ -11,8 +11,14 @@ from apps.customers import services as customer_services
 from apps.customers.models import Customer, TestClock
 from apps.invoices.models import Invoice, InvoiceStatus
 from apps.payments.models import AttemptStatus, PaymentAttempt
-from apps.subscriptions.models import BillingPeriod, BillingPeriodStatus, Subscription, SubscriptionStatus
-from apps.workflows import collection, cycle_close, relay
+from apps.subscriptions.models import (
+    BillingPeriod,
+    BillingPeriodStatus,
+    Subscription,
+    SubscriptionChange,
+    SubscriptionStatus,
+)
+from apps.workflows import collection, cycle_close, relay, subscription_turns
 from apps.workflows.errors import TooMuchDue
 
 # Ten years of daily periods; a clock asked to go further must go in steps.
@@ -48,7 +54,7 @@ test_clock_advance.__test__ = False  # type: ignore[attr-defined]  # not a test,
 
 
 def _work(customer_ids: list[UUID], *, actor: Actor, at: datetime, wall_at: datetime) -> None:
-    cycle_close.subscriptions_activate_due(actor=actor, at=at, customer_ids=customer_ids)
+    subscription_turns.turns_due(actor=actor, at=at, customer_ids=customer_ids)
     if _periods(customer_ids).filter(ends_at__lte=at, parked_at__isnull=True).exists():
         cycle_close.billing_run_start(trigger="clock", actor=actor, at=at, wall_at=wall_at, customer_ids=customer_ids)
     cycle_close.drafts_finalize_due(at=at, customer_ids=customer_ids)
@@ -64,6 +70,18 @@ def _next_due_at(customer_ids: list[UUID], *, after: datetime, until: datetime) 
         _earliest(
             Subscription.objects.filter(customer_id__in=customer_ids, status=SubscriptionStatus.PENDING),
             "starts_at",
+            after,
+        ),
+        _earliest(
+            Subscription.objects.filter(customer_id__in=customer_ids, status=SubscriptionStatus.TRIALING),
+            "trial_ends_at",
+            after,
+        ),
+        _earliest(
+            SubscriptionChange.objects.filter(
+                subscription__customer_id__in=customer_ids, applied_at__isnull=True, withdrawn_at__isnull=True
+            ),
+            "effective_at",
             after,
         ),
         _earliest(

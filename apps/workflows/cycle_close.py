@@ -28,12 +28,11 @@ from apps.invoices import selectors as invoice_selectors
 from apps.invoices import services as invoice_services
 from apps.invoices.inputs import DraftContext
 from apps.invoices.models import BillingEntity, BillingOutcome, BillingRun, Invoice, InvoiceKind
-from apps.lifecycle.errors import TransitionRefused
 from apps.subscriptions import selectors as subscription_selectors
 from apps.subscriptions import services as subscription_services
 from apps.subscriptions.errors import PeriodNotClaimed, PeriodNotClosed
-from apps.subscriptions.models import BillingPeriod, BillingPeriodStatus, Subscription
-from apps.workflows import drafting
+from apps.subscriptions.models import BillingPeriod, BillingPeriodKind, BillingPeriodStatus, Subscription
+from apps.workflows import drafting, subscription_turns
 
 log = structlog.get_logger(__name__)
 
@@ -74,27 +73,10 @@ def billing_run_start(
 
 def billing_run_if_due(*, actor: Actor, at: datetime, wall_at: datetime) -> BillingRun | None:
     """Begin what has come to its start, and start a run if any period is due: the schedule's question each minute."""
-    subscriptions_activate_due(actor=actor, at=at)
+    subscription_turns.turns_due(actor=actor, at=at)
     if not subscription_selectors.periods_due(at=at, wall_at=wall_at).exists():
         return None
     return billing_run_start(trigger="schedule", actor=actor, at=at, wall_at=wall_at)
-
-
-def subscriptions_activate_due(*, actor: Actor, at: datetime, customer_ids: list[UUID] | None = None) -> int:
-    """Begin every agreed subscription whose time has come, of all customers or of some, and return how many."""
-    due = subscription_selectors.subscriptions_to_activate(at=at)
-    if customer_ids is not None:
-        due = due.filter(customer_id__in=customer_ids)
-    count = 0
-    for subscription in list(due[:CLAIM_BATCH]):
-        try:
-            subscription_services.subscription_activate(
-                subscription_id=subscription.id, actor=actor, at=subscription.starts_at
-            )
-            count += 1
-        except TransitionRefused:
-            log.info("begun by somebody else", subscription=subscription.public_id)
-    return count
 
 
 @unit_of_work
@@ -142,6 +124,9 @@ def start_invoice_create(*, subscription_id: UUID, actor: Actor, at: datetime) -
     """
     subscription = locks.get_for_update(Subscription, subscription_id)
     period = subscription_selectors.periods_of(subscription_id=subscription_id).get(sequence=1)
+    if period.kind == BillingPeriodKind.TRIAL:
+        # What is due when a trial ends is on the document that its close makes.
+        return None
     existing = invoice_selectors.invoice_live_of(period_id=period.id, kind=InvoiceKind.START)
     if existing is not None:
         return existing

@@ -1,23 +1,31 @@
 """Gather the facts of one period and let the engine make a draft of them: the only way an invoice comes to be.
 
-Cycle close, refresh and preview all pass through here, so an estimate cannot disagree with the invoice.
+Cycle close, refresh and preview all pass through here, so an estimate cannot disagree with the invoice. Everything is
+rated on the terms that the period carries, never on those that the subscription has by now.
 """
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
 from zoneinfo import ZoneInfo
 
 from apps.engine import invoice_draft, periods
+from apps.engine.draft_values import Effect
 from apps.engine.exact import Rounding, decimal_text
-from apps.engine.proration import ProrationMode, proration_factor
+from apps.engine.proration import ProrationMode as EngineProration
+from apps.engine.proration import proration_factor
 from apps.engine.tax import TaxDecision
+from apps.invoices import selectors as invoice_selectors
 from apps.invoices.models import BillingEntity, InvoiceKind
 from apps.metering import selectors as metering_selectors
 from apps.plans import selectors as plan_selectors
+from apps.plans import terms as plan_terms
 from apps.plans.models import Charge
-from apps.subscriptions.models import BillingPeriod, Subscription
+from apps.subscriptions.models import BillingPeriod, BillingPeriodKind, ProrationMode, Subscription
 from apps.taxes import selectors as tax_selectors
+from apps.workflows import credits
 
 _WHOLE = Fraction(1)
 
@@ -32,24 +40,23 @@ def draft_build(
     at: datetime,
 ) -> invoice_draft.InvoiceDraft | None:
     """
-    Return the draft of a period, or nothing when the plan charges nothing for it; amounts in minor units.
+    Return the draft of a period, or nothing when nothing is billed for it; amounts in minor units.
 
-    A cycle draft bills what the period used, in arrears, and the fees of the following period, in advance; a start
-    draft bills only the first period's fees in advance.
+    A cycle draft bills what the period used and its fees in arrears, the fees of the following period in advance, and
+    gives back fees in advance that a change made unused. A start draft bills only the first period's fees in advance.
+    A trial's lines are shown at no price on the document of what comes after it, and make none by themselves.
 
     :param at: the moment that decides tax rates
     """
-    version = subscription.plan_version
-    arrears, advance = _charges_by_timing(subscription)
-    inputs: list[invoice_draft.ChargeInput] = []
+    desk = _Desk(subscription=subscription, entity=entity, at=at)
     if kind == InvoiceKind.CYCLE:
-        inputs += [_charge_input(charge, subscription, period, entity, at) for charge in arrears]
-        if following is not None:
-            inputs += [_charge_input(charge, subscription, following, entity, at) for charge in advance]
+        inputs = [*desk.served(period), *desk.in_advance(following), *credits.credit_inputs(period=period)]
     else:
-        inputs += [_charge_input(charge, subscription, period, entity, at) for charge in advance]
-    if not inputs:
+        inputs = [*desk.in_advance(period)]
+    if all(item.effect == "waive" for item in inputs):
         return None
+    version = period.plan_version
+    minimum_minor = desk.minimum_minor(period) if kind == InvoiceKind.CYCLE else None
     return invoice_draft.build_invoice_draft(
         facts=invoice_draft.DraftFacts(
             currency=version.currency,
@@ -58,69 +65,127 @@ def draft_build(
             charges=tuple(inputs),
             plan_code=version.plan.code,
             plan_version=version.version,
+            minimum_commitment_minor=minimum_minor,
+            commitment_billed_before_minor=0
+            if minimum_minor is None
+            else invoice_selectors.net_billed_minor(
+                subscription_id=subscription.id, service_starts_at=period.starts_at, besides_period=period.id
+            ),
+            commitment_tax=None if minimum_minor is None else desk.tax(None),
         )
     )
 
 
-def _charges_by_timing(subscription: Subscription) -> tuple[list[Charge], list[Charge]]:
-    charges = plan_selectors.charges_of(subscription.plan_version)
-    return [c for c in charges if c.timing == "arrears"], [c for c in charges if c.timing == "advance"]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Desk:
+    """What stays the same for all lines of one draft."""
 
+    subscription: Subscription
+    entity: BillingEntity
+    at: datetime
 
-def _charge_input(
-    charge: Charge, subscription: Subscription, period: BillingPeriod, entity: BillingEntity, at: datetime
-) -> invoice_draft.ChargeInput:
-    terms = plan_selectors.engine_terms(charge)
-    tax = _tax(terms.tax_category, subscription, entity, at)
-    factor = _factor(subscription, period)
-    service_period = _engine_period(period)
-    if charge.meter is None:
+    def served(self, period: BillingPeriod) -> Iterator[invoice_draft.ChargeInput]:
+        """Yield what the time of a period costs when it is over."""
+        if period.kind == BillingPeriodKind.FROZEN:
+            return
+        is_trial = period.kind == BillingPeriodKind.TRIAL
+        for charge in plan_selectors.charges_of(period.plan_version):
+            if charge.meter is not None:
+                if period.kind != BillingPeriodKind.FIXED_ONLY:
+                    yield self._usage(charge, period, effect="waive" if is_trial else "bill")
+            elif is_trial:
+                yield self._fixed(charge, period, effect="waive")
+            elif charge.timing == "arrears" and not period.is_fixed_covered:
+                yield self._fixed(charge, period, effect="bill")
+
+    def in_advance(self, period: BillingPeriod | None) -> Iterator[invoice_draft.ChargeInput]:
+        """Yield the fees that are due before a period is served, unless an earlier period's fees cover it."""
+        if period is None or period.prepaid_by_id is not None or period.is_fixed_covered:
+            return
+        if period.kind in (BillingPeriodKind.REGULAR, BillingPeriodKind.FIXED_ONLY):
+            for charge in plan_selectors.charges_of(period.plan_version):
+                if charge.meter is None and charge.timing == "advance":
+                    yield self._fixed(charge, period, effect="bill")
+
+    def minimum_minor(self, period: BillingPeriod) -> int | None:
+        """Return the least that a period costs: the plan's minimum times the served part, without parts of a cent."""
+        version = period.plan_version
+        whole_minor = plan_terms.minimum_commitment_minor(version)
+        if whole_minor is None or period.kind != BillingPeriodKind.REGULAR:
+            return None
+        factor = _factor(period, _engine_period(period))
+        return whole_minor * factor.numerator // factor.denominator
+
+    def tax(self, category: str | None) -> TaxDecision | None:
+        """Return how a line of a category is taxed; None while that is not known."""
+        customer = self.subscription.customer
+        return tax_selectors.tax_decide(
+            regime=self.entity.tax_regime,
+            seller_country=self.entity.country,
+            buyer_country=customer.country,
+            buyer_region=customer.region,
+            category=category,
+            on_date=self.at.astimezone(ZoneInfo(self.entity.timezone)).date(),
+        )
+
+    def _fixed(self, charge: Charge, period: BillingPeriod, *, effect: Effect) -> invoice_draft.ChargeInput:
+        terms = plan_selectors.engine_terms(charge)
+        served = _engine_period(period)
+        if period.proration_mode == ProrationMode.NONE and period.cut_from_at is not None:
+            # An unprorated change leaves the fees of the running period as they were.
+            served = periods.Period(period.starts_at, period.cut_from_at)
         return invoice_draft.ChargeInput(
-            terms=terms, quantity=Decimal(1), tax=tax, factor=factor, service_period=service_period
+            terms=terms,
+            quantity=Decimal(1),
+            tax=self.tax(terms.tax_category),
+            factor=_factor(period, served),
+            service_period=served,
+            effect=effect,
+            rounding=Rounding(period.plan_version.rounding),
+            plan=_plan(period),
         )
-    usage = metering_selectors.usage_quantity(
-        meter=charge.meter,
-        customer_id=subscription.customer_id,
-        subscription_id=subscription.id,
-        starts_at=period.starts_at,
-        ends_at=period.ends_at,
-    )
-    return invoice_draft.ChargeInput(
-        terms=terms,
-        quantity=usage.quantity,
-        meter_version=charge.meter.version,
-        usage={
-            "meter": charge.meter.public_id,
-            "event_count": usage.event_count,
-            "raw_quantity": decimal_text(usage.raw),
-            "unit_rounding": charge.meter.rounding,
-            "snapshot": usage.snapshot,
-        },
-        tax=tax,
-        factor=factor,
-        service_period=service_period,
-    )
+
+    def _usage(self, charge: Charge, period: BillingPeriod, *, effect: Effect) -> invoice_draft.ChargeInput:
+        terms, meter = plan_selectors.engine_terms(charge), charge.meter
+        assert meter is not None  # noqa: S101  asked by the caller
+        usage = metering_selectors.usage_quantity(
+            meter=meter,
+            customer_id=self.subscription.customer_id,
+            subscription_id=self.subscription.id,
+            starts_at=period.starts_at,
+            ends_at=period.ends_at,
+        )
+        return invoice_draft.ChargeInput(
+            terms=terms,
+            quantity=usage.quantity,
+            meter_version=meter.version,
+            usage={
+                "meter": meter.public_id,
+                "event_count": usage.event_count,
+                "raw_quantity": decimal_text(usage.raw),
+                "unit_rounding": meter.rounding,
+                "snapshot": usage.snapshot,
+            },
+            tax=self.tax(terms.tax_category),
+            factor=_factor(period, _engine_period(period)),
+            service_period=_engine_period(period),
+            effect=effect,
+            plan=_plan(period),
+        )
+
+
+def _plan(period: BillingPeriod) -> dict[str, str | int]:
+    return {"code": period.plan_version.plan.code, "version": period.plan_version.version}
 
 
 def _engine_period(period: BillingPeriod) -> periods.Period:
     return periods.Period(period.starts_at, period.ends_at)
 
 
-def _factor(subscription: Subscription, period: BillingPeriod) -> Fraction:
+def _factor(period: BillingPeriod, served: periods.Period) -> Fraction:
+    """Return which part of its whole a stretch of a period is."""
     full = periods.Period(period.full_starts_at, period.full_ends_at)
-    served = _engine_period(period)
     if served == full:
         return _WHOLE
-    return proration_factor(served=served, full=full, mode=ProrationMode.BY_SECOND, timezone=subscription.timezone)
-
-
-def _tax(category: str | None, subscription: Subscription, entity: BillingEntity, at: datetime) -> TaxDecision | None:
-    customer = subscription.customer
-    return tax_selectors.tax_decide(
-        regime=entity.tax_regime,
-        seller_country=entity.country,
-        buyer_country=customer.country,
-        buyer_region=customer.region,
-        category=category,
-        on_date=at.astimezone(ZoneInfo(entity.timezone)).date(),
-    )
+    mode = EngineProration.BY_DAY if period.proration_mode == ProrationMode.BY_DAY else EngineProration.BY_SECOND
+    return proration_factor(served=served, full=full, mode=mode, timezone=period.subscription.timezone)

@@ -33,6 +33,7 @@ def payment_method(*, customer: Customer, token: str = "tok_approve", at: dateti
 def advance(clock: TestClock, to: datetime) -> None:
     """Move a test clock and do what falls due; the wall clock plays no part."""
     clocks.test_clock_advance(clock_id=clock.id, to=to, actor=OPERATOR, wall_at=to)
+    clock.refresh_from_db()
 
 
 def invoices_of(customer: Customer) -> list[Invoice]:

@@ -1,0 +1,68 @@
+"""What a change gives back: fees that were billed in advance for time that is not served on their terms.
+
+A credit is computed from the line that billed the fee, so it never exceeds what was billed, carries the same tax, and
+names the document that it takes back from. Only final documents count: a draft of the earlier period is refreshed with
+the bounds of now before it becomes final, and then bills no more than what was served.
+"""
+
+from collections.abc import Iterator
+from decimal import Decimal
+from fractions import Fraction
+
+from apps.engine import invoice_draft, periods
+from apps.engine.charge_models import ChargeTerms
+from apps.engine.exact import Rounding
+from apps.engine.money import minor_to_text
+from apps.engine.proration import ProrationMode as EngineProration
+from apps.engine.proration import proration_factor
+from apps.engine.tax import tax_decision_from_document
+from apps.invoices import selectors as invoice_selectors
+from apps.invoices.models import InvoiceLine
+from apps.subscriptions.models import BillingPeriod, ProrationMode
+
+
+def credit_inputs(*, period: BillingPeriod) -> Iterator[invoice_draft.ChargeInput]:
+    """Yield a credit for each fee billed in advance that reaches past a cut period's end; amounts as billed."""
+    if not period.is_credit_due or period.cut_from_at is None:
+        return
+    source = period.prepaid_by or period
+    unused = periods.Period(period.ends_at, period.cut_from_at)
+    for line in invoice_selectors.fixed_lines_billed(
+        subscription_id=period.subscription_id, service_starts_at=source.starts_at
+    ):
+        if line.service_ends_at > source.ends_at and line.net_minor > 0:
+            yield _credit(line, unused, _unused_part(line, unused, period))
+
+
+def _credit(line: InvoiceLine, unused: periods.Period, part: Fraction) -> invoice_draft.ChargeInput:
+    currency = line.invoice.currency
+    decision = line.decision
+    tax = decision.get("tax")
+    return invoice_draft.ChargeInput(
+        terms=ChargeTerms(
+            code=line.code,
+            model="flat",
+            amount=Decimal(minor_to_text(line.net_minor, currency)),
+            prorate=True,
+            description=f"Unused time: {line.description}"[:200],
+            tax_category=decision["terms"].get("tax_category"),
+        ),
+        usage={"credit_of_line": line.public_id, "credit_of_invoice": line.invoice.number or ""},
+        tax=None if tax is None else tax_decision_from_document(tax),
+        factor=part,
+        service_period=unused,
+        effect="credit",
+        rounding=Rounding(decision["rounding"]),
+        plan=decision["plan"],
+    )
+
+
+def _unused_part(line: InvoiceLine, unused: periods.Period, period: BillingPeriod) -> Fraction:
+    """Return which part of the time that a line billed is given back."""
+    billed = periods.Period(line.service_starts_at, line.service_ends_at)
+    if period.proration_mode == ProrationMode.BY_DAY and unused.ends_at == billed.ends_at:
+        return proration_factor(
+            served=unused, full=billed, mode=EngineProration.BY_DAY, timezone=period.subscription.timezone
+        )
+    # A pause moves the rest of a period; its length is what it was.
+    return min(Fraction(1), Fraction(unused.microseconds, billed.microseconds))
