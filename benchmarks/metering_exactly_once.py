@@ -28,7 +28,8 @@ _SETTINGS = {"SECRET_KEY": "benchmarks only: nothing signed with this is used", 
 
 BARE_TABLE = """
 CREATE TABLE bare_events (event_key uuid, source text, event_id text, type text, customer_id uuid, subscription_id uuid,
-    occurred_at timestamptz, received_at timestamptz, quantity numeric, properties jsonb, mapping_version smallint)
+    occurred_at timestamptz, received_at timestamptz, quantity numeric, properties jsonb, mapping_version smallint,
+    batch_position smallint)
 """
 COPY_BARE = "COPY bare_events FROM STDIN"
 

@@ -25,6 +25,8 @@ class MeterAdmin(RecordAdmin):
         "event_type",
         "aggregation",
         "value_property",
+        "operation_property",
+        "has_carry_over",
         "unit_name",
         "filters",
         "group_by",

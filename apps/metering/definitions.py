@@ -28,10 +28,11 @@ def meter_problems(data: MeterInput) -> tuple[FieldProblem, ...]:
     return (
         *_text_problems(data),
         *_value_problems(data),
+        *_state_problems(data),
         *_filter_problems(data.filters),
         *_group_problems(data.group_by),
         *_rounding_problems(data.rounding),
-        *_rule_problems(data.rules),
+        *_rule_problems(data),
     )
 
 
@@ -89,6 +90,22 @@ def _value_problems(data: MeterInput) -> Iterator[FieldProblem]:
         yield FieldProblem("/value_property", "value_needed", f"Name the property that {data.aggregation} reads.")
 
 
+def _state_problems(data: MeterInput) -> Iterator[FieldProblem]:
+    is_unique = data.aggregation == MeterAggregation.UNIQUE_COUNT
+    if data.operation_property and not is_unique:
+        detail = "Leave it out: only unique_count has values that are added and removed."
+        yield FieldProblem("/operation_property", "operation_not_needed", detail)
+    elif data.operation_property and (
+        not _PROPERTY.fullmatch(data.operation_property) or data.operation_property == data.value_property
+    ):
+        detail = "Name the property that says add or remove, in 1 to 60 characters; it cannot be the value itself."
+        yield FieldProblem("/operation_property", "operation_invalid", detail)
+    has_state = data.aggregation == MeterAggregation.WEIGHTED_SUM or (is_unique and data.operation_property)
+    if data.has_carry_over and not has_state:
+        detail = "Leave it out: only weighted_sum, and unique_count with an operation_property, can carry over."
+        yield FieldProblem("/has_carry_over", "carry_not_possible", detail)
+
+
 def _filter_problems(filters: Mapping[str, Any]) -> Iterator[FieldProblem]:
     if len(filters) > ENTRIES_MAX:
         yield FieldProblem("/filters", "too_many", f"Filter by at most {ENTRIES_MAX} properties.")
@@ -112,9 +129,15 @@ def _rounding_problems(rounding: Mapping[str, Any] | None) -> Iterator[FieldProb
         yield FieldProblem("/rounding", "rounding_invalid", str(error))
 
 
-def _rule_problems(rules: Mapping[str, Any]) -> Iterator[FieldProblem]:
-    for name, rule in rules.items():
+def _rule_problems(data: MeterInput) -> Iterator[FieldProblem]:
+    for name, rule in data.rules.items():
         check = _RULE_CHECKS.get(name)
+        if name == "min" and data.aggregation == MeterAggregation.WEIGHTED_SUM:
+            check = _bound_remedy
+        if name in ("min", "max") and data.aggregation == MeterAggregation.UNIQUE_COUNT:
+            detail = "Leave it out: unique_count tells texts apart, and they have no bounds."
+            yield FieldProblem(f"/rules/{name}", "rule_not_needed", detail)
+            continue
         if check is None:
             detail = f"There is no such rule; use {', '.join(_RULES)}."
             yield FieldProblem(f"/rules/{name}", "rule_unknown", detail)

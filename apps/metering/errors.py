@@ -45,6 +45,18 @@ class UsageQueryInvalid(Invalid):
     code = "usage_query_invalid"
 
 
+class EventAmountInvalid(Invalid):
+    """An event that a dynamic charge adds up does not carry the amount; its period waits until that is corrected."""
+
+    code = "event_amount_invalid"
+
+
+class EventDocumentsInvalid(Invalid):
+    """Hand-written events that the meter could not count; each is named with its remedy."""
+
+    code = "event_documents_invalid"
+
+
 class QuarantinedEventUnknown(NotFound):
     """No quarantined event has this id."""
 

@@ -12,11 +12,12 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
+from apps.engine.aggregation import Operation
 from apps.engine.exact import decimal_text
 from apps.metering.errors import EventRefused
 from apps.metering.models import Meter, MeterAggregation
 from apps.metering.normalisers import CanonicalEvent
-from apps.metering.usage_tables_sql import VALUE_PATTERN
+from apps.metering.usage_tables_sql import LABEL_LENGTH_MAX, VALUE_PATTERN
 
 # A producer's clock may run ahead of ours by this much; beyond it the event would sit in a period not begun.
 OCCURRED_AHEAD_MAX: Final = timedelta(hours=1)
@@ -47,7 +48,9 @@ class MeterTerms:
     """What of a meter decides whether it can count an event."""
 
     code: str
+    aggregation: str
     value_property: str
+    operation_property: str
     filters: Mapping[str, Any]
     group_by: tuple[str, ...]
     rules: Mapping[str, Any]
@@ -58,7 +61,9 @@ class MeterTerms:
         """Return the terms of a meter."""
         return cls(
             code=meter.code,
-            value_property="" if meter.aggregation == MeterAggregation.COUNT else meter.value_property,
+            aggregation=meter.aggregation,
+            value_property=meter.value_property,
+            operation_property=meter.operation_property,
             filters=meter.filters,
             group_by=tuple(meter.group_by),
             rules=meter.rules,
@@ -166,13 +171,18 @@ def meters_check(event: CanonicalEvent, *, quantity: str | None, meters: Iterabl
     """
     properties = event.properties or {}
     for meter in meters:
-        if any(not _same(properties.get(name), wanted) for name, wanted in meter.filters.items()):
+        if not is_filtered_in(properties, meter):
             continue
         if meter.is_current:
             _rules_check(properties, meter)
         _dimensions_check(properties, meter)
-        if meter.is_current and meter.value_property:
+        if meter.is_current:
             _value_check(properties, quantity, meter)
+
+
+def is_filtered_in(properties: Mapping[str, Any], meter: MeterTerms) -> bool:
+    """Return whether an event carries every property that a meter filters by."""
+    return all(_same(properties.get(name), wanted) for name, wanted in meter.filters.items())
 
 
 def _same(value: object, wanted: object) -> bool:
@@ -181,23 +191,69 @@ def _same(value: object, wanted: object) -> bool:
 
 
 def _value_check(properties: Mapping[str, Any], quantity: str | None, meter: MeterTerms) -> None:
+    if meter.aggregation == MeterAggregation.UNIQUE_COUNT:
+        _label_check(properties, meter)
+        _operation_check(properties, meter)
+    elif meter.aggregation != MeterAggregation.COUNT:
+        _range_check(measured_number(properties, quantity, meter), meter)
+
+
+def measured_number(properties: Mapping[str, Any], quantity: str | None, meter: MeterTerms) -> Decimal:
+    """
+    Return the number that a meter reads: its property, else the event's quantity.
+
+    :raises EventRefused: if there is neither, or it is no plain decimal
+    """
     value = properties.get(meter.value_property)
     if value is not None:
-        text = value_text(f"properties.{meter.value_property}", value)
-    elif quantity is not None:
-        text = quantity
-    else:
+        return Decimal(value_text(f"properties.{meter.value_property}", value))
+    if quantity is None:
         raise EventRefused(
             "missing_property",
-            f"Meter '{meter.code}' adds up 'properties.{meter.value_property}'; send it, or 'quantity', as a decimal "
+            f"Meter '{meter.code}' reads 'properties.{meter.value_property}'; send it, or 'quantity', as a decimal "
             "string.",
         )
-    _range_check(Decimal(text), meter)
+    return Decimal(quantity)
+
+
+def _label_check(properties: Mapping[str, Any], meter: MeterTerms) -> None:
+    name = meter.value_property
+    value = properties.get(name)
+    if value is None:
+        raise EventRefused(
+            "missing_property", f"Meter '{meter.code}' counts different values of 'properties.{name}'; send it."
+        )
+    if not isinstance(value, str | int | Decimal) or not 0 < len(plain_text(value) or "") <= LABEL_LENGTH_MAX:
+        raise EventRefused(
+            "invalid_value",
+            f"Meter '{meter.code}' counts different values of 'properties.{name}'; send one plain value of 1 to "
+            f"{LABEL_LENGTH_MAX} characters.",
+        )
+
+
+def _operation_check(properties: Mapping[str, Any], meter: MeterTerms) -> None:
+    name = meter.operation_property
+    if name and properties.get(name) not in list(Operation):
+        raise EventRefused(
+            "invalid_operation",
+            f"'properties.{name}' is {str(properties.get(name))[:40]!r}; meter '{meter.code}' knows "
+            f"{' and '.join(Operation)}.",
+        )
+
+
+def plain_text(value: object) -> str | None:
+    """Return a plain JSON value as text, as the database's `->>` writes it; null is nothing."""
+    if value is None:
+        return None
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return format(value, "f") if isinstance(value, Decimal) else str(value)
 
 
 def _range_check(measured: Decimal, meter: MeterTerms) -> None:
-    # Never below zero: a period whose sum is negative has no price.
-    minimum, maximum = max(Decimal(meter.rules.get("min", "0")), Decimal(0)), meter.rules.get("max")
+    # Never below zero: a period whose sum is negative has no price. Only changes of a level may take something away.
+    floor = Decimal("-Infinity") if meter.aggregation == MeterAggregation.WEIGHTED_SUM else Decimal(0)
+    minimum, maximum = max(Decimal(meter.rules.get("min", floor)), floor), meter.rules.get("max")
     if measured < minimum:
         raise EventRefused("rule_min", f"Meter '{meter.code}' counts nothing below {minimum}; {measured} was sent.")
     if maximum is not None and measured > Decimal(maximum):

@@ -14,6 +14,8 @@ class MeterInput:
     event_type: str
     aggregation: str
     value_property: str = ""
+    operation_property: str = ""
+    has_carry_over: bool = False
     unit_name: str = ""
     filters: Mapping[str, Any] = field(default_factory=dict)
     group_by: Sequence[str] = ()

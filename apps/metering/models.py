@@ -24,6 +24,11 @@ class MeterAggregation(models.TextChoices):
     COUNT = "count", "Count: the number of events"
     SUM = "sum", "Sum: the total of the value property"
     MAX = "max", "Max: the largest value, 0 without events"
+    MIN = "min", "Min: the smallest value, 0 without events"
+    LATEST = "latest", "Latest: the value of the last event, by time and then by arrival"
+    UNIQUE_COUNT = "unique_count", "Unique count: how many different values, or how many are there at the end"
+    WEIGHTED_SUM = "weighted_sum", "Weighted sum: the running total of changes, weighted by the time it lasted"
+    AVERAGE = "average", "Average: the total of the value property by the number of events"
 
 
 class Meter(Entity):
@@ -43,6 +48,12 @@ class Meter(Entity):
     event_type = models.CharField(max_length=120)
     aggregation = models.CharField(max_length=12, choices=MeterAggregation)
     value_property = models.CharField(max_length=60, blank=True, help_text="Empty for count.")
+    operation_property = models.CharField(
+        max_length=60, blank=True, help_text="For unique count: the property that says add or remove."
+    )
+    has_carry_over = models.BooleanField(
+        default=False, help_text="A window begins with the level, or the values, that the time before it left."
+    )
     unit_name = models.CharField(max_length=40, blank=True, help_text="As printed on the invoice, e.g. GB.")
     filters = models.JSONField(default=dict, blank=True, help_text="Properties an event must carry: {'area': 'x'}.")
     group_by = ArrayField(models.CharField(max_length=60), default=list, blank=True)
@@ -62,6 +73,17 @@ class Meter(Entity):
             models.CheckConstraint(
                 name="meter_value_when_needed",
                 condition=Q(aggregation="count", value_property="") | (~Q(aggregation="count") & ~Q(value_property="")),
+            ),
+            models.CheckConstraint(
+                name="meter_operation_for_unique_count",
+                condition=Q(operation_property="") | Q(aggregation="unique_count"),
+            ),
+            # Only what has a state at the end of a window can hand it to the next one.
+            models.CheckConstraint(
+                name="meter_carries_over_a_state",
+                condition=Q(has_carry_over=False)
+                | Q(aggregation="weighted_sum")
+                | (Q(aggregation="unique_count") & ~Q(operation_property="")),
             ),
         ]
         triggers = frozen_when(name="meter_frozen", condition="true", mutable=("retired_at", "name"))

@@ -22,13 +22,14 @@ class UsageRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventPlace:
-    """Whom an event is about, when it happened, when it came, and its top-level quantity as exact text."""
+    """Whom an event is about, when it happened, when and where in its batch it came, and its quantity as exact text."""
 
     customer_id: UUID
     subscription_id: UUID | None
     occurred_at: datetime
     received_at: datetime
     quantity: str | None
+    batch_position: int = 0
 
 
 def build_usage_row(*, event: CanonicalEvent, place: EventPlace) -> UsageRow:
@@ -59,6 +60,7 @@ def build_usage_row(*, event: CanonicalEvent, place: EventPlace) -> UsageRow:
             place.quantity or _NULL,
             properties.replace("\\", "\\\\"),
             str(event.mapping_version),
+            str(place.batch_position),
         )
     )
     content = (source, event_id, type_, customer, subscription, occurred_at, place.quantity, event.properties or {})

@@ -21,7 +21,7 @@ WHERE event_key = ANY(%s::uuid[])
 
 COPY_EVENTS = """
 COPY metering_usageevent (event_key, source, event_id, type, customer_id, subscription_id, occurred_at, received_at,
-                          quantity, properties, mapping_version) FROM STDIN
+                          quantity, properties, mapping_version, batch_position) FROM STDIN
 """
 
 # Held by every intake, shared, and by whoever defines a meter, alone: each event is written wholly before or wholly

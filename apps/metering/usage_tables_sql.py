@@ -9,6 +9,9 @@ only for the table that is named, so each partition carries it, too (`usage_guar
 # 12 behind it; a million of them still add up exactly inside 38 digits. No backslash, so that both read it alike.
 VALUE_PATTERN = "-?[0-9]{1,20}(?:[.][0-9]{1,12})?"
 
+# What a unique count can tell apart: as long as an event's own id may be.
+LABEL_LENGTH_MAX = 255
+
 NO_SUBSCRIPTION = "00000000-0000-0000-0000-000000000000"
 
 # Identity for ever: one row per accepted (source, event id). The hash tells a repeat from a contradiction.
@@ -63,23 +66,39 @@ ALTER TABLE metering_meter
     ADD COLUMN defined_xid xid8 NOT NULL DEFAULT pg_current_xact_id();
 """
 
-# The value of an event for a meter: 1 when it counts, else the meter's property, else the top-level quantity.
+# Events of one batch came one after the other; where their times are equal, that is the order in which they count.
+ADD_BATCH_POSITION = "ALTER TABLE metering_usageevent ADD COLUMN batch_position smallint NOT NULL DEFAULT 0;"
+DROP_BATCH_POSITION = "ALTER TABLE metering_usageevent DROP COLUMN batch_position;"
+
+# The number that an event is for a meter: 1 where events or labels are counted, else the meter's property, else the
+# top-level quantity.
 EVENT_VALUE = """
-    CASE WHEN m.value_property = '' THEN 1
+    CASE WHEN m.aggregation IN ('count', 'unique_count') THEN 1
          ELSE coalesce((e.properties ->> m.value_property)::numeric, e.quantity) END
 """
 
 # The text of the value that is read; JSON's null reads like a property that is not there.
 _VALUE_TEXT = "coalesce(e.properties ->> m.value_property, e.quantity::text)"
 
-# Of the type, written since the meter is there, carrying the filter's properties, and with a value that can be counted:
-# a plain decimal that is not below zero. A current version refuses every other value at the door, so this leaves out
-# nothing of its own; a retired one must not refuse what was meant for its successor, and leaves such an event out.
+# A label is one plain value as text, and never the quantity: nobody's user is called 5.
+_HAS_LABEL = f"""
+    (jsonb_typeof(e.properties -> m.value_property) IN ('string', 'number', 'boolean')
+     AND length(e.properties ->> m.value_property) BETWEEN 1 AND {LABEL_LENGTH_MAX}
+     AND (m.operation_property = '' OR e.properties ->> m.operation_property IN ('add', 'remove')))
+"""
+
+# A plain decimal; only the changes that a weighted sum adds up may be below zero.
+_HAS_NUMBER = f"""
+    ({_VALUE_TEXT} ~ '^{VALUE_PATTERN}$' AND (m.aggregation = 'weighted_sum' OR {_VALUE_TEXT} !~ '^-.*[1-9]'))
+"""
+
+# Of the type, written since the meter is there, carrying the filter's properties, and with a value that can be counted.
+# A current version refuses every other value at the door, so this leaves out nothing of its own; a retired one must not
+# refuse what was meant for its successor, and leaves such an event out.
 EVENT_MATCHES = f"""
     m.event_type = e.type AND e.properties @> m.filters
     AND (NOT pg_visible_in_snapshot(e.recorded_xid, m.defined_snapshot) OR e.recorded_xid = m.defined_xid)
-    AND (m.value_property = ''
-         OR ({_VALUE_TEXT} ~ '^{VALUE_PATTERN}$' AND {_VALUE_TEXT} !~ '^-.*[1-9]'))
+    AND CASE m.aggregation WHEN 'count' THEN true WHEN 'unique_count' THEN {_HAS_LABEL} ELSE {_HAS_NUMBER} END
 """
 
 # Most meters have no grouping, and a subquery for each of their events would cost as much as the rest of the fold.

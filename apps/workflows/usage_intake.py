@@ -282,6 +282,7 @@ def _row(candidate: _Candidate, *, at: datetime) -> UsageRow:
         occurred_at=candidate.occurred_at,
         received_at=at,
         quantity=candidate.quantity,
+        batch_position=candidate.index,
     )
     return build_usage_row(event=candidate.event, place=place)
 

@@ -25,7 +25,19 @@ class MeterInputSerializer(StrictSerializer):
     name = serializers.CharField(max_length=120)
     event_type = serializers.CharField(max_length=120)
     aggregation = serializers.ChoiceField(choices=MeterAggregation.values)
-    value_property = serializers.CharField(max_length=60, required=False, allow_blank=True)
+    value_property = serializers.CharField(
+        max_length=60, required=False, allow_blank=True, help_text="What is read of an event; empty for count."
+    )
+    operation_property = serializers.CharField(
+        max_length=60,
+        required=False,
+        allow_blank=True,
+        help_text="For unique_count: the property that says add or remove; what is there at the end counts.",
+    )
+    has_carry_over = serializers.BooleanField(
+        required=False,
+        help_text="For weighted_sum and unique_count with operations: begin with what the time before left.",
+    )
     unit_name = serializers.CharField(max_length=40, required=False, allow_blank=True)
     filters = serializers.DictField(required=False)
     group_by = serializers.ListField(child=serializers.CharField(max_length=60), required=False)
@@ -43,6 +55,8 @@ class MeterSerializer(serializers.Serializer[Any]):
     event_type = serializers.CharField()
     aggregation = serializers.CharField()
     value_property = serializers.CharField()
+    operation_property = serializers.CharField()
+    has_carry_over = serializers.BooleanField()
     unit_name = serializers.CharField()
     filters = serializers.JSONField()
     group_by = serializers.ListField(child=serializers.CharField())

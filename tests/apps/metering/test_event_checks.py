@@ -15,7 +15,16 @@ WHOLE = {"id": "1", "source": "s", "type": "t", "customer": "c", "occurred_at": 
 
 
 def _terms(**overrides) -> MeterTerms:
-    terms = {"value_property": "bytes", "filters": {}, "group_by": (), "rules": {}, "is_current": True, **overrides}
+    terms = {
+        "aggregation": "sum",
+        "value_property": "bytes",
+        "operation_property": "",
+        "filters": {},
+        "group_by": (),
+        "rules": {},
+        "is_current": True,
+        **overrides,
+    }
     return MeterTerms(code="traffic", **terms)
 
 
@@ -158,7 +167,7 @@ def test_a_meter_that_reads_an_event_needs_its_value():
     assert _judge({"bytes": None}, _terms()) == "missing_property"
     assert _judge({}, _terms(), quantity="5") == ""
     assert _judge({"bytes": "5"}, _terms()) == ""
-    assert _judge({}, _terms(value_property="")) == ""
+    assert _judge({}, _terms(aggregation="count", value_property="")) == ""
     assert _judge({"region": "us"}, _terms(filters={"region": "eu"})) == ""
     assert _judge({"region": "eu"}, _terms(filters={"region": "eu"})) == "missing_property"
     assert _judge({}, _terms(is_current=False)) == ""

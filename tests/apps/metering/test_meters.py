@@ -80,7 +80,7 @@ def test_the_database_refuses_to_edit_or_delete_a_version(tenant):
         ({"name": "x" * 121}, "/name"),
         ({"event_type": ""}, "/event_type"),
         ({"unit_name": "x" * 41}, "/unit_name"),
-        ({"aggregation": "average"}, "/aggregation"),
+        ({"aggregation": "median"}, "/aggregation"),
         ({"aggregation": "count"}, "/value_property"),
         ({"value_property": ""}, "/value_property"),
         ({"filters": {"a": ["x"]}}, "/filters/a"),

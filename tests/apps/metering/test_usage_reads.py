@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 
 from apps.common.db import fetch_all
-from apps.metering import selectors
+from apps.metering import selectors, usage_series
 from apps.metering.errors import MeterUnknown, UsageQueryInvalid
 from tests.builders import customers, metering, plans, subscriptions
 
@@ -233,7 +233,7 @@ def test_a_series_that_groups_make_too_long_is_refused(customer, at, monkeypatch
     meter = metering.meter(group_by=["region"])
     metering.send(*[metering.event(properties={"region": f"r{n}"}) for n in range(4)], at=at)
     question = {"meter": meter, "customer_id": customer.id, "starts_at": DAY, "ends_at": DAY + timedelta(days=1)}
-    monkeypatch.setattr(selectors, "BUCKETS_MAX", 3)
+    monkeypatch.setattr(usage_series, "BUCKETS_MAX", 3)
     assert len(selectors.usage_series(**question, granularity="day")) == 1
     with pytest.raises(UsageQueryInvalid) as caught:
         selectors.usage_series(**question, granularity="day", group_by=["region"])
