@@ -11,7 +11,8 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any, Final, Literal
 
-from apps.engine.charge_models import ChargeTerms, RatedLine
+from apps.engine.charge_models import NO_BASIS, Basis, ChargeTerms, Measured, Rated
+from apps.engine.commitments import CommitmentTerms
 from apps.engine.discounts import AppliedAmount, DiscountTerms
 from apps.engine.exact import Rounding
 from apps.engine.hashing import canonical_hash
@@ -30,6 +31,8 @@ class ChargeInput:
 
     terms: ChargeTerms
     quantity: Decimal = Decimal(1)
+    basis: Basis = NO_BASIS
+    before: Measured | None = None  # of a metered charge in advance: what was billed already, event by event
     meter_version: int | None = None
     usage: Mapping[str, Any] = field(default_factory=dict)
     tax: TaxDecision | None = None
@@ -51,7 +54,9 @@ class DraftFacts:
     plan_code: str
     plan_version: int
     minimum_commitment_minor: int | None = None
-    commitment_billed_before_minor: int = 0  # net amounts of the same period on earlier documents
+    commitment: CommitmentTerms | None = None
+    commitment_factor: Fraction = _WHOLE
+    commitment_billed_before_minor: int = 0  # what counts of the same period on earlier documents
     commitment_tax: TaxDecision | None = None
     tax_rounding: Rounding = Rounding.HALF_UP
     discounts: tuple[DiscountTerms, ...] = ()
@@ -71,7 +76,7 @@ class DraftLine:
     net_minor: int  # before discounts
     tax_minor: int | None  # on what discounts leave; None: not known
     tax: TaxDecision | None
-    rating: RatedLine
+    rating: Rated
     decision: Mapping[str, Any]
     discount_minor: int = 0
 

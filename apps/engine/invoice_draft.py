@@ -11,16 +11,16 @@ the same draft and the same hash.
 
 from collections.abc import Mapping
 from datetime import datetime
-from decimal import Decimal
 from typing import Any, Final
 
 from apps.engine import currencies
-from apps.engine.charge_models import ChargeTerms, RatedLine, rate_charge
+from apps.engine.charge_models import Rated, rate_charge, rate_increment
+from apps.engine.commitments import SHORTFALL_CODE
 from apps.engine.decisions import ENGINE_VERSION, decision_of, is_reproduced, recompute
 from apps.engine.discounts import DiscountableLine, DiscountResult, discounts_apply
+from apps.engine.draft_commitment import COMMITMENT_CODES, commitment_inputs
 from apps.engine.draft_values import SIGNS, ChargeInput, DraftFacts, DraftLine, Effect, InvoiceDraft
 from apps.engine.errors import InvalidDraft, TaxNotKnown
-from apps.engine.money import minor_to_text
 from apps.engine.periods import Period
 from apps.engine.tax import tax_minor
 
@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 BASE_FEE_CODE: Final = "base_fee"
-COMMITMENT_CODE: Final = "minimum_commitment"
+COMMITMENT_CODE: Final = SHORTFALL_CODE
 # The kinds of lines in the order in which a document shows them.
 LINE_KINDS: Final = ("base_fee", "fixed_fee", "credit", "usage", "commitment")
 
@@ -57,9 +57,7 @@ def build_invoice_draft(*, facts: DraftFacts) -> InvoiceDraft:
     charges = sorted(facts.charges, key=lambda charge: _order_of(charge, facts))
     _ensure_distinct(charges, facts)
     rated = [(charge, _rate(charge, facts)) for charge in charges]
-    commitment = _commitment_input(rated, facts)
-    if commitment is not None:
-        rated.append((commitment, _rate(commitment, facts)))
+    rated += [(charge, _rate(charge, facts)) for charge in list(commitment_inputs(rated=rated, facts=facts))]
     discounted = _discount(rated, facts)
     lines = tuple(
         _line(position, charge, rating, discounted, facts) for position, (charge, rating) in enumerate(rated, start=1)
@@ -113,22 +111,35 @@ def ensure_finalizable(*, draft: InvoiceDraft) -> None:
         raise TaxNotKnown(f"decide the tax of these lines first: {codes}", path="lines")
 
 
-def _rate(charge: ChargeInput, facts: DraftFacts) -> RatedLine:
+def _rate(charge: ChargeInput, facts: DraftFacts) -> Rated:
+    rounding = charge.rounding or facts.rounding
+    if charge.terms.is_metered and charge.terms.timing == "advance":
+        return rate_increment(
+            terms=charge.terms,
+            before=charge.before,
+            after=(charge.quantity, charge.basis),
+            currency=facts.currency,
+            rounding=rounding,
+            factor=charge.factor,
+        )
     return rate_charge(
         terms=charge.terms,
         quantity=charge.quantity,
         currency=facts.currency,
-        rounding=charge.rounding or facts.rounding,
+        rounding=rounding,
         factor=charge.factor,
+        basis=charge.basis,
     )
 
 
 def _kind_of(charge: ChargeInput) -> str:
     terms = charge.terms
+    if terms.code in COMMITMENT_CODES and not terms.is_metered:
+        return "commitment"
     if charge.effect == "credit":
         return "credit"
-    if terms.code in (BASE_FEE_CODE, COMMITMENT_CODE) and not terms.is_metered:
-        return "base_fee" if terms.code == BASE_FEE_CODE else "commitment"
+    if terms.code == BASE_FEE_CODE and not terms.is_metered:
+        return "base_fee"
     return "usage" if terms.is_metered else "fixed_fee"
 
 
@@ -145,48 +156,22 @@ def _ensure_distinct(charges: list[ChargeInput], facts: DraftFacts) -> None:
     seen: set[tuple[str, datetime, Effect]] = set()
     for charge in charges:
         key = (charge.terms.code, _service_period(charge, facts).starts_at, charge.effect)
-        if charge.terms.code == COMMITMENT_CODE:
-            raise InvalidDraft("is made by the draft itself; give minimum_commitment_minor", path=charge.terms.code)
+        if charge.terms.code in COMMITMENT_CODES:
+            raise InvalidDraft("is made by the draft itself; give the commitment", path=charge.terms.code)
         if key in seen:
             raise InvalidDraft("stands there twice for the same period; bill it once", path=charge.terms.code)
         seen.add(key)
-
-
-def _commitment_input(rated: list[tuple[ChargeInput, RatedLine]], facts: DraftFacts) -> ChargeInput | None:
-    """Return the charge that tops the period up to its minimum commitment, if anything is missing."""
-    minimum_minor = facts.minimum_commitment_minor
-    if minimum_minor is None:
-        return None
-    if minimum_minor < 0:
-        raise InvalidDraft("must not be below zero", path="minimum_commitment_minor")
-    counted_minor = facts.commitment_billed_before_minor + sum(
-        SIGNS[charge.effect] * rating.amount_minor
-        for charge, rating in rated
-        if _service_period(charge, facts) == facts.period
-    )
-    shortfall_minor = minimum_minor - counted_minor
-    if shortfall_minor <= 0:
-        return None
-    terms = ChargeTerms(
-        code=COMMITMENT_CODE,
-        model="flat",
-        amount=Decimal(minor_to_text(shortfall_minor, facts.currency)),
-        prorate=False,
-        description="Minimum commitment",
-    )
-    usage = {"minimum_minor": str(minimum_minor), "counted_minor": str(counted_minor)}
-    return ChargeInput(terms=terms, usage=usage, tax=facts.commitment_tax)
 
 
 def _plan_of(charge: ChargeInput, facts: DraftFacts) -> Mapping[str, Any]:
     return charge.plan or {"code": facts.plan_code, "version": facts.plan_version}
 
 
-def _net_minor(charge: ChargeInput, rating: RatedLine) -> int:
+def _net_minor(charge: ChargeInput, rating: Rated) -> int:
     return SIGNS[charge.effect] * rating.amount_minor
 
 
-def _discount(rated: list[tuple[ChargeInput, RatedLine]], facts: DraftFacts) -> DiscountResult:
+def _discount(rated: list[tuple[ChargeInput, Rated]], facts: DraftFacts) -> DiscountResult:
     lines = [
         DiscountableLine(
             code=charge.terms.code,
@@ -199,7 +184,7 @@ def _discount(rated: list[tuple[ChargeInput, RatedLine]], facts: DraftFacts) -> 
 
 
 def _line(
-    position: int, charge: ChargeInput, rating: RatedLine, discounted: DiscountResult, facts: DraftFacts
+    position: int, charge: ChargeInput, rating: Rated, discounted: DiscountResult, facts: DraftFacts
 ) -> DraftLine:
     terms, net_minor = charge.terms, _net_minor(charge, rating)
     discount_minor = discounted.line_totals_minor[position - 1]
