@@ -10,10 +10,11 @@ from apps.common.fields import CurrencyField, MinorUnitsField, QuantityField
 from apps.common.models import Entity
 from apps.common.triggers import append_only, frozen_when, part_open_while, undeletable
 from apps.customers.models import Customer
-from apps.invoices.triggers import adds_up
+from apps.invoices.triggers import adds_up, discount_frozen, uses_given_back
 from apps.lifecycle.edges import Edge, status_triggers
 from apps.lifecycle.models import LifecycleModel
 from apps.subscriptions.models import BillingPeriod, Subscription
+from apps.subscriptions.special_terms import AppliedDiscount
 
 
 class TaxRegime(models.TextChoices):
@@ -119,7 +120,8 @@ class Invoice(LifecycleModel):
     status = FSMField(choices=InvoiceStatus, default=InvoiceStatus.DRAFT, protected=True)
     currency = CurrencyField()
 
-    subtotal_minor = MinorUnitsField(default=0)
+    discount_minor = MinorUnitsField(default=0, db_default=0, help_text="What discounts took from the lines.")
+    subtotal_minor = MinorUnitsField(default=0, help_text="The lines less their discounts.")
     tax_minor = MinorUnitsField(default=0)
     total_minor = MinorUnitsField(default=0)
     paid_minor = MinorUnitsField(default=0)
@@ -158,6 +160,7 @@ class Invoice(LifecycleModel):
             models.CheckConstraint(
                 name="invoice_total_is_sum", condition=Q(total_minor=F("subtotal_minor") + F("tax_minor"))
             ),
+            models.CheckConstraint(name="invoice_discount_not_negative", condition=Q(discount_minor__gte=0)),
             models.CheckConstraint(
                 name="invoice_paid_within_total",
                 condition=Q(paid_minor__gte=0) & (Q(paid_minor__lte=F("total_minor")) | Q(paid_minor=0)),
@@ -199,6 +202,7 @@ class Invoice(LifecycleModel):
                 mutable=("status", "paid_minor", "paid_at", "voided_at", "uncollectible_at"),
             ),
             adds_up(name="invoice_adds_up"),
+            uses_given_back(name="invoice_gives_uses_back"),
         ]
 
     def __str__(self) -> str:
@@ -253,8 +257,9 @@ class InvoiceLine(Entity):
     unit_name = models.CharField(max_length=40, blank=True)
     service_starts_at = models.DateTimeField()
     service_ends_at = models.DateTimeField()
-    net_minor = MinorUnitsField()
-    tax_minor = MinorUnitsField()
+    net_minor = MinorUnitsField(help_text="Before discounts.")
+    discount_minor = MinorUnitsField(default=0, db_default=0)
+    tax_minor = MinorUnitsField(help_text="On what discounts leave.")
     tax_treatment = models.CharField(max_length=20, blank=True, help_text="Empty: unknown, which stops finalisation.")
     tax_jurisdiction = models.CharField(max_length=60, blank=True)
     tax_rate_percent = models.DecimalField(max_digits=7, decimal_places=4, null=True)
@@ -268,6 +273,10 @@ class InvoiceLine(Entity):
             models.UniqueConstraint(fields=["invoice", "position"], name="invoice_line_position_once"),
             models.CheckConstraint(
                 name="invoice_line_period_not_empty", condition=Q(service_ends_at__gt=F("service_starts_at"))
+            ),
+            models.CheckConstraint(
+                name="invoice_line_discount_within_net",
+                condition=Q(discount_minor=0) | Q(discount_minor__gt=0, discount_minor__lte=F("net_minor")),
             ),
             models.CheckConstraint(
                 name="invoice_line_tax_is_decided",
@@ -284,6 +293,53 @@ class InvoiceLine(Entity):
 
     def __str__(self) -> str:
         return f"{self.position}. {self.description}"
+
+    @property
+    def taxable_minor(self) -> int:
+        """Return what discounts leave of the line, in minor units."""
+        return self.net_minor - self.discount_minor
+
+
+class InvoiceDiscount(Entity):
+    """
+    What one discount took from a document, and which of its uses that was.
+
+    A use counts while its document lives: the database gives it back when the document is voided or discarded.
+    """
+
+    id_prefix = "idc"
+
+    invoice = models.ForeignKey(Invoice, on_delete=models.PROTECT, related_name="discounts")
+    applied_discount = models.ForeignKey(AppliedDiscount, on_delete=models.PROTECT, related_name="invoice_discounts")
+    position = models.PositiveSmallIntegerField()
+    code = models.CharField(max_length=60)
+    name = models.CharField(max_length=120)
+    amount_minor = MinorUnitsField()
+    use_number = models.PositiveIntegerField()
+    # Copied, so that the row itself can be refused: a constraint sees no other table.
+    uses_max = models.PositiveSmallIntegerField(null=True, blank=True)
+    is_counted = models.BooleanField(default=True, help_text="Whether the use is taken; no on dead documents.")
+
+    class Meta:
+        ordering = ["position"]
+        constraints = [
+            models.UniqueConstraint(fields=["invoice", "position"], name="invoice_discount_position_once"),
+            models.UniqueConstraint(fields=["invoice", "applied_discount"], name="invoice_discount_once"),
+            models.UniqueConstraint(
+                fields=["applied_discount", "use_number"],
+                condition=Q(is_counted=True),
+                name="invoice_discount_use_once",
+            ),
+            models.CheckConstraint(
+                name="invoice_discount_use_within_max",
+                condition=Q(use_number__gte=1) & (Q(uses_max__isnull=True) | Q(use_number__lte=F("uses_max"))),
+            ),
+            models.CheckConstraint(name="invoice_discount_takes_something", condition=Q(amount_minor__gt=0)),
+        ]
+        triggers = discount_frozen(name="invoice_discount_frozen")
+
+    def __str__(self) -> str:
+        return self.name
 
 
 class InvoiceTaxLine(Entity):

@@ -2,8 +2,9 @@
 
 from unfold.decorators import display
 
+from apps.common import formatting
 from apps.common.admin import RecordAdmin, number_column, status_column
-from apps.plans.models import Charge, Feature, Plan, PlanVersion
+from apps.plans.models import Charge, Coupon, Feature, Plan, PlanVersion
 
 
 class PlanAdmin(RecordAdmin):
@@ -73,4 +74,44 @@ class FeatureAdmin(RecordAdmin):
     limit_money = number_column("limit_units", "Limit")
 
 
-RECORDS = ((Plan, PlanAdmin), (PlanVersion, PlanVersionAdmin), (Charge, ChargeAdmin), (Feature, FeatureAdmin))
+class CouponAdmin(RecordAdmin):
+    """One offer of a discount."""
+
+    purpose = "Discounts that customers redeem by a code. Terms never change; withdrawing ends redemption only."
+    list_display = ("code", "name", "takes", "duration", "redemptions", "redeem_by_at", "withdrawn_at")
+    list_filter = ("kind", "duration")
+    search_fields = ("code", "name")
+    fact_fields = (
+        "code",
+        "name",
+        "takes",
+        "duration",
+        "periods_count",
+        "charge_codes",
+        "plan_codes",
+        "redemptions",
+        "redeem_by_at",
+        "withdrawn_at",
+    )
+
+    @display(description="Takes off")
+    def takes(self, coupon: Coupon) -> str:
+        """Return the amount or the percentage."""
+        if coupon.percent is not None:
+            return f"{formatting.number_text(coupon.percent)} %"
+        return formatting.money_text(coupon.amount_minor or 0, coupon.currency)
+
+    @display(description="Redeemed")
+    def redemptions(self, coupon: Coupon) -> str:
+        """Return how often it was redeemed, and how often it may be."""
+        most = "no limit" if coupon.redemptions_max is None else f"{coupon.redemptions_max} at most"
+        return f"{coupon.redemptions_count}, {most}"
+
+
+RECORDS = (
+    (Plan, PlanAdmin),
+    (PlanVersion, PlanVersionAdmin),
+    (Charge, ChargeAdmin),
+    (Feature, FeatureAdmin),
+    (Coupon, CouponAdmin),
+)

@@ -43,3 +43,27 @@ class EstimateInvalid(Invalid):
     """What was asked to be priced cannot be priced; every problem is named with its place and remedy."""
 
     code = "estimate_invalid"
+
+
+class CouponUnknown(NotFound):
+    """No coupon has this id or code."""
+
+    code = "coupon_unknown"
+
+
+class CouponInvalid(Invalid):
+    """The coupon cannot be offered; every field is named with the remedy."""
+
+    code = "coupon_invalid"
+
+
+class CouponExists(Conflict):
+    """The code is taken."""
+
+    code = "coupon_exists"
+
+
+class CouponNotRedeemable(Conflict):
+    """The coupon is withdrawn, too old or redeemed as often as it may be."""
+
+    code = "coupon_not_redeemable"

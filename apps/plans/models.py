@@ -3,12 +3,12 @@
 from datetime import datetime
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 from django_fsm import FSMField, transition
 
-from apps.common.fields import CurrencyField, QuantityField
+from apps.common.fields import CurrencyField, MinorUnitsField, QuantityField
 from apps.common.models import Entity
-from apps.common.triggers import frozen_when, part_open_while, undeletable
+from apps.common.triggers import fixed_columns, frozen_when, part_open_while, undeletable
 from apps.lifecycle.edges import Edge, status_triggers
 from apps.lifecycle.models import LifecycleModel
 from apps.metering.models import Meter
@@ -174,3 +174,100 @@ class Feature(Entity):
 
     def __str__(self) -> str:
         return self.code
+
+
+class CouponKind(models.TextChoices):
+    """What a coupon takes off."""
+
+    FIXED = "fixed", "Fixed: an amount of money per document"
+    PERCENT = "percent", "Percent: a part of the lines that it is for"
+
+
+class CouponDuration(models.TextChoices):
+    """On how many documents a redeemed coupon takes something off."""
+
+    ONCE = "once", "Once: on one document"
+    PERIODS = "periods", "Periods: on a given number of documents"
+    FOREVER = "forever", "Forever: on every document until it is ended"
+
+
+class Coupon(Entity):
+    """
+    An offer of a discount, with a code that a customer redeems.
+
+    Its terms never change; whoever redeemed it keeps a copy of them. Withdrawing ends redemption and nothing else.
+    """
+
+    id_prefix = "cpn"
+
+    code = models.CharField(max_length=60, unique=True)
+    name = models.CharField(max_length=120, help_text="What documents call the discount.")
+    kind = models.CharField(max_length=8, choices=CouponKind)
+    amount_minor = MinorUnitsField(null=True, blank=True)
+    currency = CurrencyField(blank=True, help_text="Of a fixed amount.")
+    percent = models.DecimalField(max_digits=7, decimal_places=4, null=True, blank=True)
+    duration = models.CharField(max_length=8, choices=CouponDuration)
+    periods_count = models.PositiveSmallIntegerField(null=True, blank=True)
+    charge_codes = models.JSONField(default=list, blank=True, help_text="Charges it is for; empty: all.")
+    plan_codes = models.JSONField(default=list, blank=True, help_text="Plans it is for; empty: all.")
+    redemptions_max = models.PositiveIntegerField(null=True, blank=True)
+    redemptions_count = models.PositiveIntegerField(default=0)
+    redeem_by_at = models.DateTimeField(null=True, blank=True)
+    withdrawn_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            models.CheckConstraint(
+                name="coupon_takes_one_thing",
+                condition=(
+                    Q(kind="fixed", amount_minor__isnull=False, amount_minor__gt=0, percent__isnull=True)
+                    & ~Q(currency="")
+                )
+                | Q(
+                    kind="percent",
+                    amount_minor__isnull=True,
+                    currency="",
+                    percent__isnull=False,
+                    percent__gt=0,
+                    percent__lte=100,
+                ),
+            ),
+            models.CheckConstraint(
+                name="coupon_duration_whole",
+                condition=Q(duration__in=["once", "forever"], periods_count__isnull=True)
+                | Q(duration="periods", periods_count__isnull=False, periods_count__gte=1),
+            ),
+            models.CheckConstraint(
+                name="coupon_redemptions_within_max",
+                condition=Q(redemptions_max__isnull=True) | Q(redemptions_count__lte=F("redemptions_max")),
+            ),
+        ]
+        triggers = [
+            *fixed_columns(
+                name="coupon_terms_fixed",
+                columns=(
+                    "code",
+                    "name",
+                    "kind",
+                    "amount_minor",
+                    "currency",
+                    "percent",
+                    "duration",
+                    "periods_count",
+                    "charge_codes",
+                    "plan_codes",
+                    "redemptions_max",
+                    "redeem_by_at",
+                ),
+            ),
+            *undeletable(name="coupon_kept"),
+        ]
+
+    def __str__(self) -> str:
+        return self.code
+
+    @property
+    def uses_max(self) -> int | None:
+        """On how many documents a redemption takes something off; None: on every one."""
+        return 1 if self.duration == CouponDuration.ONCE else self.periods_count

@@ -13,6 +13,7 @@ from apps.customers.models import Customer
 from apps.lifecycle.edges import Edge, status_triggers
 from apps.lifecycle.models import LifecycleModel
 from apps.plans.models import PlanVersion
+from apps.subscriptions import special_terms  # noqa: F401  Django finds models through this module
 
 
 class SubscriptionStatus(models.TextChoices):

@@ -112,10 +112,13 @@ class PriceOverride(Entity):
     charge_code = models.CharField(max_length=60)
     terms = models.JSONField(help_text="The charge in canonical form, as the engine reads it.")
     reason = models.CharField(max_length=500)
-    requested_by = models.CharField(max_length=240)
+    # Who a person is does not change with the name; the name is kept beside it for reading.
+    requested_by = models.CharField(max_length=60, help_text="Kind and id of the actor.")
+    requested_by_name = models.CharField(max_length=200)
     requested_at = models.DateTimeField()
     is_approved = models.BooleanField(null=True, help_text="Empty: waits for a decision.")
-    decided_by = models.CharField(max_length=240, blank=True)
+    decided_by = models.CharField(max_length=60, blank=True, help_text="Kind and id of the actor.")
+    decided_by_name = models.CharField(max_length=200, blank=True)
     decided_at = models.DateTimeField(null=True, blank=True)
     comment = models.CharField(max_length=500, blank=True, help_text="What who decided said.")
     ended_at = models.DateTimeField(null=True, blank=True)
@@ -143,11 +146,20 @@ class PriceOverride(Entity):
         triggers = [
             *fixed_columns(
                 name="price_override_asked_fixed",
-                columns=("subscription_id", "charge_code", "terms", "reason", "requested_by", "requested_at"),
+                columns=(
+                    "subscription_id",
+                    "charge_code",
+                    "terms",
+                    "reason",
+                    "requested_by",
+                    "requested_by_name",
+                    "requested_at",
+                ),
             ),
             *frozen_when(
                 name="price_override_decided_once", condition="OLD.is_approved IS NOT NULL", mutable=("ended_at",)
             ),
+            *frozen_when(name="price_override_ended_once", condition="OLD.ended_at IS NOT NULL", mutable=()),
             *undeletable(name="price_override_kept"),
         ]
 
