@@ -80,6 +80,8 @@ def ratio_text(numerator: int, denominator: int) -> str:
     """Return the exact text of a ratio: a decimal when it ends ("0.125"), else a reduced fraction ("1/3")."""
     common = math.gcd(numerator, denominator)
     numerator, denominator = numerator // common, denominator // common
+    if denominator == 1:
+        return str(numerator)
     rest, digits = denominator, 0
     for prime in (2, 5):
         count = 0

@@ -12,6 +12,7 @@ from apps.engine.charge_models.basis import (
     fold_units,
     matrix_properties,
 )
+from apps.engine.charge_models.compiled import Rater, compile_rater
 from apps.engine.charge_models.increments import Measured, Rated, RatedIncrement, rate_increment
 from apps.engine.charge_models.rating import RatedLine, rate_charge
 from apps.engine.charge_models.reading import charge_from_document
@@ -37,11 +38,13 @@ __all__ = [
     "RatedIncrement",
     "RatedLine",
     "RatedStep",
+    "Rater",
     "basis_from_document",
     "basis_needed",
     "cell_of",
     "charge_from_document",
     "charge_to_document",
+    "compile_rater",
     "fold_events",
     "fold_units",
     "matrix_properties",

@@ -14,11 +14,11 @@ from apps.engine.documents import at_key
 from apps.engine.errors import InvalidTerms
 from apps.engine.exact import decimal_text
 
-# Reads the price of a cell at a path, given the charge's own price; None: the charge's own.
-PriceReader = Callable[[object, ChargeTerms, str], ChargeTerms | None]
+# Reads the price of a cell, which stands at a path; None: the charge's own.
+PriceReader = Callable[[object, str], ChargeTerms | None]
 
 
-def read_matrix(document: object, *, own: ChargeTerms, read_price: PriceReader, path: str) -> PriceMatrix:
+def read_matrix(document: object, *, read_price: PriceReader, path: str) -> PriceMatrix:
     """
     Read a price matrix in its short or its long form.
 
@@ -37,16 +37,16 @@ def read_matrix(document: object, *, own: ChargeTerms, read_price: PriceReader, 
         values = documents.read_mapping(fields.get("match"), path=match_path)
         properties: tuple[str, ...] = (name,)
         cells = [
-            MatrixCell(when=((name, value),), price=read_price(price, own, at_key(match_path, value)))
+            MatrixCell(when=((name, value),), price=read_price(price, at_key(match_path, value)))
             for value, price in values.items()
         ]
     else:
         properties = tuple(_texts(fields.get("properties"), at_key(path, "properties")))
         cells = [
-            _read_cell(item, own=own, read_price=read_price, path=at_key(match_path, position))
+            _read_cell(item, read_price=read_price, path=at_key(match_path, position))
             for position, item in enumerate(_list(fields.get("match"), match_path))
         ]
-    default = read_price(fields["default"], own, at_key(path, "default"))
+    default = read_price(fields["default"], at_key(path, "default"))
     try:
         return PriceMatrix(properties=properties, cells=(*cells, MatrixCell(price=default)))
     except InvalidTerms as exc:
@@ -75,7 +75,7 @@ def _price_to_document(price: ChargeTerms | None) -> dict[str, Any]:
     return {name: decimal_text(value) if hasattr(value, "as_tuple") else value for name, value in document.items()}
 
 
-def _read_cell(item: object, *, own: ChargeTerms, read_price: PriceReader, path: str) -> MatrixCell:
+def _read_cell(item: object, *, read_price: PriceReader, path: str) -> MatrixCell:
     fields = documents.read_mapping(item, path=path)
     documents.refuse_unknown_keys(fields, known=("when", "price"), path=path)
     if fields.get("price") is None:
@@ -85,7 +85,7 @@ def _read_cell(item: object, *, own: ChargeTerms, read_price: PriceReader, path:
     for name, value in when.items():
         if not isinstance(value, str):
             raise InvalidTerms("must be text; put the value in quotes", path=at_key(when_path, name))
-    return MatrixCell(when=tuple(when.items()), price=read_price(fields["price"], own, at_key(path, "price")))
+    return MatrixCell(when=tuple(when.items()), price=read_price(fields["price"], at_key(path, "price")))
 
 
 def _list(value: object, path: str) -> list[Any]:

@@ -132,12 +132,7 @@ def rate_charge(
         not the one that the terms need
     :raises CurrencyUnknown: if the currency is missing or not on the ISO list, even when the amount is zero
     """
-    if not quantity.is_finite() or not 0 <= quantity <= UNITS_MAX:
-        raise UnitsOutOfRange(
-            f"{quantity} units cannot be priced; correct the usage so that it lies from 0 to 10^30", path="quantity"
-        )
-    if factor is not WHOLE and not 0 <= factor <= 1:
-        raise UnitsOutOfRange(f"{factor} is not a part of a period; it lies from 0 to 1", path="factor")
+    ensure_priceable_inputs(quantity, factor)
     if basis is not NO_BASIS or terms.needs_basis:
         basis = _checked_basis(terms, quantity, basis)
     amount = exact_amount(terms, quantity, factor, basis)
@@ -151,6 +146,20 @@ def rate_charge(
         amount_minor=round_ratio_to_minor(*amount, currency=currency, rounding=rounding),
         basis=basis,
     )
+
+
+def ensure_priceable_inputs(quantity: Decimal, factor: Fraction) -> None:
+    """
+    Check that a quantity is one, and that the factor is a part of a period.
+
+    :raises UnitsOutOfRange: naming which of the two is not
+    """
+    if not quantity.is_finite() or not 0 <= quantity <= UNITS_MAX:
+        raise UnitsOutOfRange(
+            f"{quantity} units cannot be priced; correct the usage so that it lies from 0 to 10^30", path="quantity"
+        )
+    if factor is not WHOLE and not 0 <= factor <= 1:
+        raise UnitsOutOfRange(f"{factor} is not a part of a period; it lies from 0 to 1", path="factor")
 
 
 def exact_amount(terms: ChargeTerms, quantity: Decimal, factor: Fraction, basis: Basis) -> Ratio:

@@ -50,10 +50,9 @@ def charge_from_document(
     _refuse_foreign_keys(charge, model, parameters, path)
     read = _Reader(charge=charge, currency=currency, path=path)
     is_meter_required = is_catalog and parameters.is_metered
-    price = read.price(model)
     matrix = charge.get("prices_by")
     fields: dict[str, Any] = {
-        **price,
+        **read.price(model),
         "code": documents.read_text(charge, "code", path=path, is_required=is_catalog) or "estimate",
         "model": model,
         "meter": documents.read_text(charge, "meter", path=path, is_required=is_meter_required),
@@ -71,8 +70,7 @@ def charge_from_document(
         if matrix is None
         else read_matrix(
             matrix,
-            own=_cell_price("per_unit" if model == "overage" else model, price, path),
-            read_price=lambda value, own, at: _read_cell_price(value, own, currency, at),
+            read_price=lambda value, at: _read_cell_price(value, model, currency, at),
             path=at_key(path, "prices_by"),
         ),
         "unit_transform": read.unit_transform(),
@@ -167,23 +165,20 @@ def _refuse_missing(fields: Mapping[str, Any], model: str, required: frozenset[s
             raise InvalidTerms(f'is required by the model "{model}"', path=at_key(path, key))
 
 
-def _read_cell_price(value: object, own: ChargeTerms, currency: str, path: str) -> ChargeTerms | None:
-    """Read the price of one cell; an empty one, and one that equals the charge's own price, is None."""
+def _read_cell_price(value: object, own_model: str, currency: str, path: str) -> ChargeTerms | None:
+    """Read the price of one cell; an empty one is the charge's own price, which is None."""
     fields = {key: item for key, item in documents.read_mapping(value, path=path).items() if item is not None}
     if not fields:
         return None
-    model = fields.get("model", "per_unit" if set(fields) == {"unit_rate"} else own.model)
+    is_plain_rate = set(fields) == {"unit_rate"} or own_model == "overage"
+    model = fields.get("model", "per_unit" if is_plain_rate else own_model)
     if model not in CELL_MODELS:
         raise InvalidTerms(f"must be one of {', '.join(CELL_MODELS)}, not {model!r}", path=at_key(path, "model"))
     parameters = MODEL_PARAMETERS[model]
     known = {"model"} | ((parameters.required | parameters.optional) & set(CELL_KEYS))
     documents.refuse_unknown_keys(fields, known=known, path=path)
     _refuse_missing(fields, model, parameters.required, path)
-    price = _cell_price(model, _Reader(charge=fields, currency=currency, path=path).price(model), path)
-    return None if price == own else price
-
-
-def _cell_price(model: str, price: Mapping[str, Any], path: str) -> ChargeTerms:
+    price = _Reader(charge=fields, currency=currency, path=path).price(model)
     return _made({"code": "cell", "model": model, **price}, path)
 
 

@@ -5,6 +5,7 @@ Rules: no sentences here, only fields; the amounts of all steps of a line sum to
 """
 
 from dataclasses import dataclass, fields
+from operator import attrgetter
 from typing import Final, Literal
 
 from apps.engine.exact import Ratio, ratio_text
@@ -51,11 +52,11 @@ class RatedStep:
 
     def to_document(self) -> dict[str, str]:
         """Return the fields that the step has."""
-        named = ((name, getattr(self, name)) for name in _NAMES)
-        return {name: value for name, value in named if value is not None}
+        return {name: value for name, value in zip(_NAMES, _VALUES(self), strict=True) if value is not None}
 
 
 _NAMES: Final = tuple(item.name for item in fields(RatedStep))
+_VALUES: Final = attrgetter(*_NAMES)
 
 
 def text_of(value: Ratio) -> str:

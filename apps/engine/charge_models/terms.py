@@ -173,6 +173,8 @@ class ChargeTerms:
                 raise InvalidTerms(f'is required by the model "{self.model}"', path=key)
         for path, complaint in _contradictions(self):
             raise InvalidTerms(complaint, path=path)
+        if self.prices_by is not None:
+            object.__setattr__(self, "prices_by", _with_own_prices_left_out(self, self.prices_by))
         # Scaled once here, so that rating a million lines on the same terms does not convert the same bounds again.
         object.__setattr__(self, "scaled_tiers", scale_tiers(self.tiers))
 
@@ -192,6 +194,20 @@ class ChargeTerms:
         if not self.prorate or factor == 1:
             return numerator, denominator
         return numerator * factor.numerator, denominator * factor.denominator
+
+
+def _with_own_prices_left_out(terms: ChargeTerms, matrix: PriceMatrix) -> PriceMatrix:
+    """Return the matrix without prices that equal the charge's own, so that one meaning has one text and one hash."""
+    model = "per_unit" if terms.model == "overage" else terms.model
+    cells = (
+        MatrixCell(when=cell.when)
+        if cell.price is not None
+        and cell.price.model == model
+        and all(getattr(cell.price, key) == getattr(terms, key) for key in CELL_KEYS)
+        else cell
+        for cell in matrix.cells
+    )
+    return PriceMatrix(properties=matrix.properties, cells=tuple(cells))
 
 
 def _contradictions(terms: ChargeTerms) -> Iterator[tuple[str, str]]:
