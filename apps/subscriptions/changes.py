@@ -265,7 +265,7 @@ def _store(
         proration_mode=when.proration or terms.proration_mode_of(subscription.plan_version),
         reason_code=when.reason_code,
         comment=when.comment,
-        requested_by=str(actor),
+        requested_by=actor.label[:120],
         requested_at=at,
         **what,
     )

@@ -43,7 +43,11 @@ def subscription_by_reference(reference: str) -> Subscription:
 
 def periods_of(*, subscription_id: UUID) -> QuerySet[BillingPeriod]:
     """Return a subscription's periods in order."""
-    return BillingPeriod.objects.filter(subscription_id=subscription_id).order_by("sequence")
+    return (
+        BillingPeriod.objects.filter(subscription_id=subscription_id)
+        .select_related("plan_version__plan")
+        .order_by("sequence")
+    )
 
 
 def current_period(*, subscription_id: UUID, at: datetime) -> BillingPeriod | None:

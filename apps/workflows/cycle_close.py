@@ -207,12 +207,16 @@ def invoice_preview(*, subscription: Subscription, actor: Actor, at: datetime) -
 
     The real path runs and is rolled back, so the preview cannot differ from the invoice.
     """
+    period = subscription_selectors.period_running(subscription_id=subscription.id, at=at)
+    document = None if period is None else period_preview(period=period, actor=actor, at=at)
+    return document or {"lines": [], "totals": None}
+
+
+def period_preview(*, period: BillingPeriod, actor: Actor, at: datetime) -> dict[str, Any] | None:
+    """Return the document that closing a period right now would give, or nothing when nothing is due for it."""
     with rolled_back():
-        period = subscription_selectors.period_running(subscription_id=subscription.id, at=at)
-        if period is None:
-            return {"lines": [], "totals": None}
         invoice = _period_draft(period, kind=InvoiceKind.CYCLE, actor=actor, at=at)
-        return preview_document(invoice) if invoice else {"lines": [], "totals": None}
+        return None if invoice is None else preview_document(invoice)
 
 
 def preview_document(invoice: Invoice) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Subscriptions and their periods."""
 
+from decimal import Decimal
 from typing import Any
 
 from drf_spectacular.utils import extend_schema
@@ -10,7 +11,7 @@ from rest_framework.response import Response
 from apps.api import pagination
 from apps.api.base import DRY_RUN_PARAMETER, IDEMPOTENCY_PARAMETER, ApiView
 from apps.api.schema import page
-from apps.api.serializers import InstantField, PublicIdField, ReferenceField, StrictSerializer
+from apps.api.serializers import ExactField, InstantField, PublicIdField, ReferenceField, StrictSerializer
 from apps.customers import selectors as customer_selectors
 from apps.subscriptions import selectors, services
 from apps.subscriptions.models import AnchorKind
@@ -30,6 +31,7 @@ class SubscriptionPostSerializer(StrictSerializer):
     external_id = serializers.CharField(max_length=120, required=False)
     starts_at = InstantField(required=False)
     anchor = AnchorSerializer(required=False)
+    quantity = serializers.DecimalField(max_digits=26, decimal_places=12, coerce_to_string=True, required=False)
 
 
 class PeriodSerializer(serializers.Serializer):
@@ -39,8 +41,16 @@ class PeriodSerializer(serializers.Serializer):
     sequence = serializers.IntegerField()
     starts_at = InstantField()
     ends_at = InstantField()
+    kind = serializers.SerializerMethodField()
+    plan = serializers.CharField(source="plan_version.plan.code")
+    plan_version = serializers.IntegerField(source="plan_version.version")
+    quantity = ExactField()
     status = serializers.SerializerMethodField()
     park_reason = serializers.CharField()
+
+    def get_kind(self, row: Any) -> str:
+        """Return regular, trial, fixed_only or frozen: what is billed for the time."""
+        return str(row.kind).lower()
 
     def get_status(self, row: Any) -> str:
         """Return open, closing or closed."""
@@ -55,15 +65,19 @@ class SubscriptionSerializer(serializers.Serializer):
     customer = PublicIdField(source="customer.public_id")
     plan = serializers.CharField(source="plan_version.plan.code")
     plan_version = serializers.IntegerField(source="plan_version.version")
+    quantity = ExactField()
     status = serializers.SerializerMethodField()
     starts_at = InstantField()
+    trial_ends_at = InstantField(allow_null=True)
     anchor = serializers.SerializerMethodField()
     timezone = serializers.CharField()
     activated_at = InstantField(allow_null=True)
+    pause_mode = serializers.CharField()
+    paused_at = InstantField(allow_null=True)
     ended_at = InstantField(allow_null=True)
 
     def get_status(self, row: Any) -> str:
-        """Return pending, active or ended."""
+        """Return pending, trialing, active, paused or ended."""
         return str(row.status).lower()
 
     def get_anchor(self, row: Any) -> dict[str, str]:
@@ -102,6 +116,7 @@ class SubscriptionList(ApiView):
             starts_at=data.get("starts_at", now_at),
             anchor_kind=data.get("anchor", {}).get("type", AnchorKind.ANNIVERSARY),
             external_id=data.get("external_id"),
+            quantity=data.get("quantity", Decimal(1)),
             actor=self.actor,
             at=now_at,
         )
