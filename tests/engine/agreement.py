@@ -26,6 +26,7 @@ from apps.engine.charge_models import (
     ChargeTerms,
     RatedLine,
     charge_from_document,
+    compile_rater,
     fold_events,
     fold_units,
     rate_charge,
@@ -112,11 +113,15 @@ def _rated(case: Case, quantity: Decimal) -> RatedLine:
 def answers(case: Case) -> tuple[str, str]:
     """Return both answers as text: the naive one, and the engine's or why it refused."""
     exact = charge_amount(case.document, case.usage, case.factor)
-    expected = f"{exact} = {to_minor(exact, case.currency, case.mode)} minor; steps sum to {exact}"
+    minor = to_minor(exact, case.currency, case.mode)
+    expected = f"{exact} = {minor} minor, compiled {minor}; steps sum to {exact}"
     try:
         line = rated(case)
         steps = sum((Fraction(step.amount) for step in line.steps), Fraction(0))
-        got = f"{line.amount_exact} = {line.amount_minor} minor; steps sum to {steps}"
+        compiled = compile_rater(
+            terms=line.terms, currency=case.currency, rounding=line.rounding, factor=case.factor, basis=line.basis
+        )(line.quantity)
+        got = f"{line.amount_exact} = {line.amount_minor} minor, compiled {compiled}; steps sum to {steps}"
     except EngineError as refusal:
         got = f"refused: {refusal}"
     except Exception as failure:  # noqa: BLE001  anything else the engine raises is an answer to report, too
