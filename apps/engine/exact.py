@@ -54,6 +54,15 @@ def add_exactly(left: Decimal, right: Decimal) -> Decimal:
         raise UnitsOutOfRange("cannot be added exactly; correct values that are too far apart or not finite") from exc
 
 
+def subtract_exactly(left: Decimal, right: Decimal) -> Decimal:
+    """
+    Return a difference of decimals with all its digits; even a minus sign rounds to the context of the process.
+
+    :raises UnitsOutOfRange: if one is not finite, or they are so far apart that it has over 1000 digits
+    """
+    return add_exactly(left, right.copy_negate())
+
+
 def multiply_exactly(left: Decimal, right: Decimal) -> Decimal:
     """
     Return a product of decimals with all its digits, whatever the arithmetic context of the process.

@@ -25,15 +25,11 @@ from tests.engine.naive.rating import Usage, increment_minor
 from tests.engine.strategies import roundings
 
 CASES_PER_MODEL = 1500
-# fold_events negates decimals with `-`, which rounds to the digits of the process's context; copy_negate() does not.
-_ROUNDS_IN_THE_CONTEXT = pytest.mark.xfail(strict=True, reason="charge_models.basis: -free_value rounds")
 STARTS_AT = datetime(2026, 3, 1, tzinfo=UTC)
 ENDS_AT = STARTS_AT + timedelta(seconds=90)
 
 
-@pytest.mark.parametrize(
-    "model", [pytest.param(name, marks=_ROUNDS_IN_THE_CONTEXT if name == "percentage" else ()) for name in MODELS]
-)
+@pytest.mark.parametrize("model", MODELS)
 def test_both_implementations_agree(model: str) -> None:
     """S105, S106: exact amount, rounded amount and the sum of the steps, for terms and usage on every edge."""
     asked = Counter()

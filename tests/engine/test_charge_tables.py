@@ -1,6 +1,6 @@
 """Golden tables of every charge model and modifier, as finance would check them by hand, and their limits."""
 
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from fractions import Fraction
 from typing import Any
 
@@ -278,3 +278,11 @@ def test_a_factor_shrinks_what_is_given_and_not_what_is_used(factor: Fraction) -
     assert line.amount_exact == min((6 - 6 * factor) * 2 + 2, 30 * factor)
     card = {**CARD, "free_events": "1", "prorate": True}
     assert rated(card, "2", basis=["5", "10"], factor=factor).amount_exact == Fraction("0.5")
+
+
+def test_a_free_amount_of_forty_digits_is_subtracted_exactly() -> None:
+    """S100: a thousandth of a cent beyond ten quadrillions of free value is charged, whatever the process's context."""
+    card = {**CARD, "rate_percent": "100", "fixed_fee": "0", "free_amount": "10000000000000000.00001"}
+    with localcontext(prec=6):
+        line = rated(card, "2", basis=["10000000000000000.000009", "1"])
+        assert line.amount_exact == Fraction("0.999999")

@@ -16,7 +16,7 @@ from apps.engine import documents
 from apps.engine.charge_models.terms import ZERO, ChargeTerms
 from apps.engine.documents import at_key
 from apps.engine.errors import InvalidTerms, UnitsOutOfRange
-from apps.engine.exact import add_exactly, decimal_text, multiply_exactly
+from apps.engine.exact import add_exactly, decimal_text, multiply_exactly, subtract_exactly
 from apps.engine.money import parse_decimal
 
 _HUNDRED: Final = Decimal(100)
@@ -167,7 +167,7 @@ def fold_events(terms: ChargeTerms, values: Iterable[Decimal]) -> Basis:
             if free_part == value:
                 events["free"] += 1
                 continue
-        excess = value if free_part is None else add_exactly(value, -free_part)
+        excess = value if free_part is None else subtract_exactly(value, free_part)
         clamped = _clamped(terms, excess)
         events[clamped] += 1
         if clamped == "charged":
@@ -192,7 +192,7 @@ def _free_part(terms: ChargeTerms, value: Decimal, *, free_events: int, free_val
         return None
     if terms.free_amount is None:
         return value
-    return min(value, add_exactly(terms.free_amount, -free_value)) if free_value < terms.free_amount else None
+    return min(value, subtract_exactly(terms.free_amount, free_value)) if free_value < terms.free_amount else None
 
 
 def _clamped(terms: ChargeTerms, value: Decimal) -> str:
