@@ -11,8 +11,10 @@ def _tests(*names: str) -> tuple[str, ...]:
 
 
 # For everything that rates: golden tables, then the naive second implementation on the edges.
-_RATING: Final = _tests("charge_models", "agreement", "explain")
-_TERMS: Final = _tests("charge_terms", "bad_input", "charge_basis", "charge_models", "agreement")
+_RATING: Final = _tests("charge_models", "charge_tables", "agreement", "charge_properties", "rating_properties")
+_TERMS: Final = _tests(
+    "charge_terms", "bad_input", "charge_refusals", "charge_basis", "charge_tables", "agreement", "charge_properties"
+)
 
 TARGETS: Final[Mapping[str, tuple[str, ...]]] = {
     "apps.engine.money": _tests("money", "money_edges"),
@@ -22,12 +24,13 @@ TARGETS: Final[Mapping[str, tuple[str, ...]]] = {
     "apps.engine.tax": _tests("tax", "money_edges"),
     "apps.engine.hashing": _tests("hashing", "money_edges"),
     "apps.engine.periods": _tests("period_edges", "periods"),
-    "apps.engine.unit_rounding": _tests("aggregation", "agreement"),
-    "apps.engine.aggregation": _tests("aggregation", "agreement"),
-    "apps.engine.commitments": _tests("agreement"),
+    "apps.engine.unit_rounding": _tests("quantity_edges", "aggregation"),
+    "apps.engine.aggregation": _tests("quantity_edges", "aggregation", "agreement"),
+    "apps.engine.commitments": _tests("commitments", "agreement"),
     "apps.engine.discounts": _tests("discounts"),
     "apps.engine.charge_models.basis": _TERMS,
     "apps.engine.charge_models.billable": _RATING,
+    "apps.engine.charge_models.compiled": _RATING,
     "apps.engine.charge_models.dynamic": _RATING,
     "apps.engine.charge_models.flat": _RATING,
     "apps.engine.charge_models.graduated": _RATING,
