@@ -6,13 +6,14 @@ shown exactly as it was used, and a fraction that does not end is shown as such,
 check compares hashes: equal means that the same inputs still give the same answer.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from typing import Any
 
 from apps.engine.charge_models import Rated, RatedIncrement
 from apps.engine.decisions import is_reproduced, recompute
+from apps.engine.draft_values import SIGNS
 from apps.engine.exact import decimal_text
 from apps.engine.money import minor_to_text, parse_decimal
 from apps.engine.step_words import (
@@ -84,7 +85,7 @@ def explain_line(*, decision: Mapping[str, Any], recomputed: Rated | None) -> Ex
         quantity=_quantity_sentence(stored, decision),
         included=included_words(stored),
         proration=_proration_sentence(stored),
-        formula=tuple(formula_of(stored)),
+        formula=(*formula_of(stored), *_discount_sentences(stored, decision)),
         rows=tuple(row_of(stored, step) for step in stored.steps),
         rounding=_rounding_sentence(stored),
         tax=_tax_sentence(stored, decision),
@@ -101,7 +102,8 @@ def _plan_sentence(decision: Mapping[str, Any]) -> str:
     plan = decision.get("plan") or {}
     if not plan:
         return "Not priced by a plan."
-    return f'Priced by plan "{plan.get("code")}", version {plan.get("version")}.'
+    agreed = f", at the agreed price {plan['override']}" if "override" in plan else ""
+    return f'Priced by plan "{plan.get("code")}", version {plan.get("version")}{agreed}.'
 
 
 def _period_sentence(decision: Mapping[str, Any]) -> str:
@@ -179,6 +181,12 @@ def _rounding_sentence(line: Rated) -> str:
     return f"{amount_words(line, exact)} is rounded once, {words}: {rounded} {line.currency}."
 
 
+def _discount_sentences(line: Rated, decision: Mapping[str, Any]) -> Iterator[str]:
+    for discount in decision.get("discounts", ()):
+        taken = minor_to_text(discount["amount_minor"], line.currency)
+        yield f"Discount {discount['code']} takes {taken} {line.currency} from this line."
+
+
 def _tax_sentence(line: Rated, decision: Mapping[str, Any]) -> str:
     tax, tax_minor = decision.get("tax"), decision.get("tax_minor")
     if tax is None or tax_minor is None:
@@ -186,7 +194,9 @@ def _tax_sentence(line: Rated, decision: Mapping[str, Any]) -> str:
     place = f"{tax['jurisdiction']}, category {tax['category']}"
     if tax["treatment"] != "taxed":
         return f"No tax ({place}): {TREATMENTS[tax['treatment']]}."
-    net, amount = minor_to_text(line.amount_minor, line.currency), minor_to_text(tax_minor, line.currency)
+    taxed_minor = SIGNS[decision.get("effect", "bill")] * line.amount_minor
+    taxed_minor -= sum(discount["amount_minor"] for discount in decision.get("discounts", ()))
+    net, amount = minor_to_text(taxed_minor, line.currency), minor_to_text(tax_minor, line.currency)
     return f"{tax['rate_percent']} percent tax ({place}) on {net} {line.currency}: {amount} {line.currency}."
 
 

@@ -62,6 +62,7 @@ class InvoiceAdmin(RecordAdmin):
         "period",
         "issue_date",
         "due_date",
+        "discount_money",
         "subtotal_money",
         "tax_money",
         "total_money",
@@ -76,6 +77,7 @@ class InvoiceAdmin(RecordAdmin):
         "snapshot_hash",
     )
 
+    discount_money = money_column("discount_minor", "Discount")
     subtotal_money = money_column("subtotal_minor", "Subtotal")
     tax_money = money_column("tax_minor", "Tax")
     total_money = money_column("total_minor", "Total")

@@ -37,3 +37,9 @@ class BillingEntityMissing(DomainError):
     """The tenant has no entity that could issue a document."""
 
     code = "billing_entity_missing"
+
+
+class DiscountUsedUp(Conflict):
+    """Another document took the last use of a discount; drafted again, this one is made without it."""
+
+    code = "discount_used_up"

@@ -12,7 +12,7 @@ from apps.common.actors import Actor
 from apps.common.db import unit_of_work
 from apps.common.errors import FieldProblem
 from apps.engine import hashing, invoice_draft, postings
-from apps.invoices import numbering, selectors, snapshots
+from apps.invoices import discounts, numbering, selectors, snapshots
 from apps.invoices.errors import InvoiceNotDraft, InvoiceNotOpen, InvoiceNotReady, PaymentExceedsInvoice
 from apps.invoices.inputs import DraftContext, EntityProfile
 from apps.invoices.models import BillingEntity, Invoice, InvoiceLine, InvoiceStatus, InvoiceTaxLine
@@ -25,7 +25,11 @@ from apps.messaging import services as messaging_services
 def invoice_draft_store(
     *, context: DraftContext, draft: invoice_draft.InvoiceDraft, actor: Actor, at: datetime
 ) -> Invoice:
-    """Store a draft with its lines and publish that it exists; amounts in minor units of its currency."""
+    """
+    Store a draft with its lines and publish that it exists; amounts in minor units of its currency.
+
+    :raises DiscountUsedUp: if another document took the last use of a discount meanwhile
+    """
     invoice = Invoice.objects.create(
         entity=context.entity,
         customer=context.customer,
@@ -33,6 +37,7 @@ def invoice_draft_store(
         billing_period=context.billing_period,
         kind=context.kind,
         currency=draft.currency,
+        discount_minor=draft.discount_minor,
         subtotal_minor=draft.subtotal_minor,
         tax_minor=draft.tax_minor,
         total_minor=draft.total_minor,
@@ -61,6 +66,7 @@ def invoice_draft_replace(*, invoice_id: UUID, draft: invoice_draft.InvoiceDraft
     Bring a draft up to date with facts that came in since; the same facts change nothing.
 
     :raises InvoiceNotDraft: if it was finalised or discarded meanwhile
+    :raises DiscountUsedUp: if another document took the last use of a discount meanwhile
     """
     invoice = _draft_lock(invoice_id)
     issues = draft_issues(draft)
@@ -68,9 +74,11 @@ def invoice_draft_replace(*, invoice_id: UUID, draft: invoice_draft.InvoiceDraft
         return invoice
     invoice.lines.all().delete()
     invoice.tax_lines.all().delete()
+    invoice.discounts.all().delete()
+    invoice.discount_minor = draft.discount_minor
     invoice.subtotal_minor, invoice.tax_minor = draft.subtotal_minor, draft.tax_minor
     invoice.total_minor, invoice.draft_hash, invoice.issues = draft.total_minor, draft_hash(draft), issues
-    invoice.save(update_fields=["subtotal_minor", "tax_minor", "total_minor", "draft_hash", "issues"])
+    invoice.save(update_fields=["discount_minor", "subtotal_minor", "tax_minor", "total_minor", "draft_hash", "issues"])
     _lines_store(invoice=invoice, draft=draft)
     return invoice
 
@@ -97,6 +105,7 @@ def invoice_finalize(*, invoice_id: UUID, actor: Actor, at: datetime) -> Invoice
         invoice=invoice,
         lines=lines,
         tax_lines=list(invoice.tax_lines.order_by("jurisdiction", "category", "rate_percent")),
+        discounts=list(invoice.discounts.order_by("position")),
     )
     invoice.snapshot_hash = hashing.canonical_hash(invoice.snapshot)
     transition_apply(
@@ -123,7 +132,8 @@ def invoice_finalize(*, invoice_id: UUID, actor: Actor, at: datetime) -> Invoice
         customer_id=invoice.customer_id,
         facts=postings.invoice_issued_facts(
             currency=invoice.currency,
-            lines=((line.kind, line.net_minor) for line in lines),
+            # Revenue is what discounts leave: what was never asked for was never earned.
+            lines=((line.kind, line.taxable_minor) for line in lines),
             tax_minor=invoice.tax_minor,
         ),
         booked_at=at,
@@ -273,6 +283,7 @@ def _lines_store(*, invoice: Invoice, draft: invoice_draft.InvoiceDraft) -> None
             service_starts_at=line.service_period.starts_at,
             service_ends_at=line.service_period.ends_at,
             net_minor=line.net_minor,
+            discount_minor=line.discount_minor,
             tax_minor=line.tax_minor or 0,
             tax_treatment=line.tax.treatment if line.tax else "",
             tax_jurisdiction=line.tax.jurisdiction if line.tax else "",
@@ -284,6 +295,7 @@ def _lines_store(*, invoice: Invoice, draft: invoice_draft.InvoiceDraft) -> None
         for line in draft.lines
     )
     InvoiceTaxLine.objects.bulk_create(_tax_lines(invoice, draft.lines))
+    discounts.uses_record(invoice=invoice, draft=draft)
 
 
 def _tax_lines(invoice: Invoice, lines: Iterable[invoice_draft.DraftLine]) -> list[InvoiceTaxLine]:
@@ -305,6 +317,6 @@ def _tax_lines(invoice: Invoice, lines: Iterable[invoice_draft.DraftLine]) -> li
                 tax_minor=0,
             ),
         )
-        group.base_minor += line.net_minor
+        group.base_minor += line.taxable_minor
         group.tax_minor += line.tax_minor or 0
     return list(groups.values())

@@ -98,6 +98,10 @@ def invoice(request: HttpRequest, viewer: Viewer, reference: str) -> HttpRespons
         seller=document["seller"],
         buyer=document["buyer"],
         lines=[_line(line, found, viewer) for line in document["lines"]],
+        discounts=[
+            {**discount, "amount": _money(f"-{discount['amount']}", found.currency, viewer)}
+            for discount in document.get("discounts", [])
+        ],
         taxes=[_tax(tax, found.currency, viewer) for tax in document["taxes"]],
         totals={name: _money(text, found.currency, viewer) for name, text in document["totals"].items()},
         paid=formatting.money_text(found.paid_minor, found.currency, viewer.locale),
@@ -233,6 +237,7 @@ def _line(row: dict[str, Any], found: Invoice, viewer: Viewer) -> dict[str, Any]
         ),
         "quantity": f"{formatting.number_text(row['quantity'], viewer.locale)} {row['unit']}".strip(),
         "net": _money(row["net"], found.currency, viewer),
+        "discount": _money(f"-{row['discount']}", found.currency, viewer) if "discount" in row else "",
     }
 
 

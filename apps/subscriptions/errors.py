@@ -1,6 +1,6 @@
 """Anticipated failures of subscriptions."""
 
-from apps.common.errors import Conflict, Invalid, NotFound
+from apps.common.errors import Conflict, Forbidden, Invalid, NotFound
 
 
 class SubscriptionUnknown(NotFound):
@@ -91,3 +91,51 @@ class TooManyPeriods(Conflict):
     """More periods would be opened at once than one call may open."""
 
     code = "too_many_periods"
+
+
+class DiscountUnknown(NotFound):
+    """The customer has no such discount."""
+
+    code = "discount_unknown"
+
+
+class DiscountInvalid(Invalid):
+    """The coupon cannot be redeemed for this customer or subscription."""
+
+    code = "discount_invalid"
+
+
+class DiscountExists(Conflict):
+    """The customer or the subscription has this coupon already."""
+
+    code = "discount_exists"
+
+
+class DiscountEnded(Conflict):
+    """A discount ends once."""
+
+    code = "discount_ended"
+
+
+class OverrideUnknown(NotFound):
+    """No price of this id was asked for."""
+
+    code = "override_unknown"
+
+
+class OverrideInvalid(Invalid):
+    """What was asked for changes more than a price, or cannot be priced."""
+
+    code = "override_invalid"
+
+
+class OverrideDecided(Conflict):
+    """A price that was asked for is decided once, and an approved one ends once."""
+
+    code = "override_decided"
+
+
+class OverrideNeedsAnother(Forbidden):
+    """Whoever asked for a price does not decide it."""
+
+    code = "override_needs_another"

@@ -30,7 +30,7 @@ def credit_inputs(*, period: BillingPeriod) -> Iterator[invoice_draft.ChargeInpu
     for line in invoice_selectors.fixed_lines_billed(
         subscription_id=period.subscription_id, service_starts_at=source.starts_at
     ):
-        if line.service_ends_at > source.ends_at and line.net_minor > 0:
+        if line.service_ends_at > source.ends_at and line.taxable_minor > 0:
             yield _credit(line, unused, _unused_part(line, unused, period))
 
 
@@ -42,7 +42,8 @@ def _credit(line: InvoiceLine, unused: periods.Period, part: Fraction) -> invoic
         terms=ChargeTerms(
             code=line.code,
             model="flat",
-            amount=Decimal(minor_to_text(line.net_minor, currency)),
+            # What a discount took was never billed, so it is not given back either.
+            amount=Decimal(minor_to_text(line.taxable_minor, currency)),
             prorate=True,
             description=f"Unused time: {line.description}"[:200],
             tax_category=decision["terms"].get("tax_category"),

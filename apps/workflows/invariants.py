@@ -34,10 +34,16 @@ class Finding:
 # Lines of issued documents, summed, against the totals printed on them.
 _TOTALS_DIFFER = """
 SELECT i.number FROM invoices_invoice i LEFT JOIN LATERAL (
-    SELECT coalesce(sum(net_minor), 0) AS net, coalesce(sum(tax_minor), 0) AS tax
+    SELECT coalesce(sum(net_minor), 0) AS net, coalesce(sum(discount_minor), 0) AS discount,
+           coalesce(sum(tax_minor), 0) AS tax
     FROM invoices_invoiceline l WHERE l.invoice_id = i.id
-) parts ON true
-WHERE i.number IS NOT NULL AND (parts.net <> i.subtotal_minor OR parts.tax <> i.tax_minor)
+) parts ON true LEFT JOIN LATERAL (
+    SELECT coalesce(sum(amount_minor), 0) AS minor FROM invoices_invoicediscount d WHERE d.invoice_id = i.id
+) named ON true
+WHERE i.number IS NOT NULL AND (
+    parts.net - parts.discount <> i.subtotal_minor OR parts.tax <> i.tax_minor
+    OR parts.discount <> i.discount_minor OR named.minor <> i.discount_minor
+)
 """
 
 # What the books say is receivable from a customer, against what that customer's documents still owe.

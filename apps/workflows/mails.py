@@ -23,6 +23,14 @@ def invoice_issued_mail(*, invoice_id: UUID, wall_at: datetime) -> None:
         facts={
             "invoice": invoice,
             "total": str(Money(invoice.total_minor, invoice.currency)),
+            "discounts": [
+                {
+                    "name": discount.name,
+                    "code": discount.code,
+                    "amount": str(Money(discount.amount_minor, invoice.currency)),
+                }
+                for discount in invoice.discounts.order_by("position")
+            ],
             "link": links.portal_invoice_url(invoice),
         },
         wall_at=wall_at,

@@ -52,6 +52,7 @@ class InvoiceSerializer(serializers.Serializer):
     customer = serializers.SerializerMethodField()
     subscription = PublicIdField(source="subscription.public_id", default=None, allow_null=True)
     currency = serializers.CharField()
+    discount = MoneyField("discount_minor")
     subtotal = MoneyField("subtotal_minor")
     tax = MoneyField("tax_minor")
     total = MoneyField("total_minor")
@@ -101,10 +102,22 @@ class InvoiceLineSerializer(serializers.Serializer):
     service_starts_at = InstantField()
     service_ends_at = InstantField()
     net = MoneyField("net_minor", currency=lambda line: line.invoice.currency)
+    discount = MoneyField("discount_minor", currency=lambda line: line.invoice.currency)
     tax = MoneyField("tax_minor", currency=lambda line: line.invoice.currency)
     tax_rate_percent = ExactField(allow_null=True)
     input_hash = serializers.CharField()
     output_hash = serializers.CharField()
+
+
+class InvoiceDiscountSerializer(serializers.Serializer):
+    """What one discount took from a document, and which of its uses that was."""
+
+    discount = PublicIdField(source="applied_discount.public_id")
+    code = serializers.CharField()
+    name = serializers.CharField()
+    amount = MoneyField("amount_minor", currency=lambda row: row.invoice.currency)
+    use_number = serializers.IntegerField()
+    uses_max = serializers.IntegerField(allow_null=True)
 
 
 class InvoiceTaxSerializer(serializers.Serializer):
@@ -120,9 +133,10 @@ class InvoiceTaxSerializer(serializers.Serializer):
 
 
 class InvoiceDetailSerializer(InvoiceSerializer):
-    """An invoice with lines, taxes and payments."""
+    """An invoice with lines, discounts, taxes and payments."""
 
     lines = InvoiceLineSerializer(many=True, source="lines.all")
+    discounts = InvoiceDiscountSerializer(many=True, source="discounts.all")
     taxes = InvoiceTaxSerializer(many=True, source="tax_lines.all")
     payments = serializers.SerializerMethodField()
 

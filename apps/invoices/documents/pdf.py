@@ -67,6 +67,11 @@ def printed(*, snapshot: dict[str, Any], mark: str) -> dict[str, Any]:
         "seller": _seller(snapshot["seller"]),
         "buyer": _buyer(buyer),
         "lines": [_line(line, page) for line in snapshot["lines"]],
+        "lines_total": page.money(snapshot["totals"]["lines"]) if "discounts" in snapshot else "",
+        "discounts": [
+            {"name": discount["name"], "code": discount["code"], "amount": page.money(f"-{discount['amount']}")}
+            for discount in snapshot.get("discounts", [])
+        ],
         "taxes": [_tax(row, page) for row in snapshot["taxes"]],
         "subtotal": page.money(snapshot["totals"]["subtotal"]),
         "tax": page.money(snapshot["totals"]["tax"]),
@@ -132,6 +137,7 @@ def _line(line: dict[str, Any], page: _Writer) -> dict[str, Any]:
         "unit": line["unit"],
         "tax_rate": "" if rate is None else f"{page.number(rate)} %",
         "net": page.money(line["net"]),
+        "discount": page.money(f"-{line['discount']}") if "discount" in line else "",
     }
 
 
