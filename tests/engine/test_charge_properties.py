@@ -129,7 +129,7 @@ def test_another_event_never_costs_less(terms: ChargeTerms, values: list[Decimal
 
 @given(
     data=st.data(),
-    terms=charge_terms(RISING[1:], prices_by=None, min_amount=None, prorate=False, timing="advance"),
+    terms=charge_terms(RISING[1:], prices_by=None, min_amount=None, timing="advance"),
     rounding=roundings,
     factor=factors,
     currency=st.sampled_from(["USD", "KWD"]),

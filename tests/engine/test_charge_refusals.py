@@ -69,7 +69,6 @@ def long_form(*whens: Any, properties: Any = ("region", "tier"), **changed: Any)
         ({**RATE, "per_quantity": True}, ".per_quantity", 'does not belong to the model "per_unit"'),
         ({**VOLUME, "timing": "advance"}, ".timing", "volume price can fall"),
         ({**RATE, "timing": "advance", "min_amount": "1.00"}, ".min_amount", "at the end of the period only"),
-        ({**RATE, "timing": "advance", "prorate": True}, ".prorate", "must be false"),
         ({**RATE, "timing": "advance", "prices_by": VOLUME_CELL}, ".timing", "volume price can fall"),
     ],
 )  # fmt: skip

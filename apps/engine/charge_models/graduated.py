@@ -14,7 +14,7 @@ from apps.engine.charge_models.billable import BillableUnits
 from apps.engine.charge_models.scaled_tiers import ScaledTiers
 from apps.engine.charge_models.steps import RatedStep, text_of
 from apps.engine.charge_models.terms import ChargeTerms
-from apps.engine.exact import Ratio, decimal_text
+from apps.engine.exact import Ratio
 
 
 def price(terms: ChargeTerms, billable: BillableUnits) -> Ratio:
@@ -33,16 +33,16 @@ def steps(terms: ChargeTerms, billable: BillableUnits) -> Iterator[RatedStep]:
     scale = billable.denominator * tiers.bound_denominator
     for position, units, amount in _slices(tiers, billable, flat_at_zero=terms.flat_at_zero):
         tier = terms.tiers[position]
-        lower = terms.tiers[position - 1].up_to if position else None
+        lower = terms.tiers[position - 1].texts.up_to if position else None
         yield RatedStep(
             kind="tier",
             tier=str(position + 1),
-            from_units="0" if lower is None else decimal_text(lower),
-            to_units=None if tier.up_to is None else decimal_text(tier.up_to),
+            from_units=lower or "0",
+            to_units=tier.texts.up_to,
             units=text_of((units, scale)),
-            rate=decimal_text(tier.unit_rate) if tier.rate_percent is None else None,
-            percent=None if tier.rate_percent is None else decimal_text(tier.rate_percent),
-            flat_fee=decimal_text(tier.flat_fee),
+            rate=tier.texts.rate,
+            percent=tier.texts.percent,
+            flat_fee=tier.texts.flat_fee,
             amount=text_of((amount, scale * tiers.price_denominator)),
         )
 

@@ -6,10 +6,20 @@ integer arithmetic with one division at the very end.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
+from typing import NamedTuple
 
 from apps.engine.exact import Ratio, decimal_text
+
+
+class TierTexts(NamedTuple):
+    """The numbers of a tier as text."""
+
+    up_to: str | None
+    rate: str | None
+    percent: str | None
+    flat_fee: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +30,17 @@ class ChargeTier:
     unit_rate: Decimal = Decimal(0)
     flat_fee: Decimal = Decimal(0)
     rate_percent: Decimal | None = None  # instead of the rate, where the units are an amount of money
+    # The same four as text, written once: every line that enters the tier shows and hashes them.
+    texts: "TierTexts" = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        texts = TierTexts(
+            up_to=None if self.up_to is None else decimal_text(self.up_to),
+            rate=None if self.rate_percent is not None else decimal_text(self.unit_rate),
+            percent=None if self.rate_percent is None else decimal_text(self.rate_percent),
+            flat_fee=decimal_text(self.flat_fee),
+        )
+        object.__setattr__(self, "texts", texts)
 
     @property
     def rate(self) -> Ratio:
@@ -31,15 +52,9 @@ class ChargeTier:
 
     def to_document(self) -> dict[str, str | None]:
         """Return the tier as the pricing document writes it."""
-        return {
-            "up_to": None if self.up_to is None else decimal_text(self.up_to),
-            **(
-                {"unit_rate": decimal_text(self.unit_rate)}
-                if self.rate_percent is None
-                else {"rate_percent": decimal_text(self.rate_percent)}
-            ),
-            "flat_fee": decimal_text(self.flat_fee),
-        }
+        texts = self.texts
+        rate = {"unit_rate": texts.rate} if texts.percent is None else {"rate_percent": texts.percent}
+        return {"up_to": texts.up_to, **rate, "flat_fee": texts.flat_fee}
 
 
 @dataclass(frozen=True, slots=True)

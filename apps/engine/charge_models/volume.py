@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from apps.engine.charge_models.billable import BillableUnits
 from apps.engine.charge_models.steps import RatedStep, text_of
 from apps.engine.charge_models.terms import ChargeTerms
-from apps.engine.exact import Ratio, decimal_text
+from apps.engine.exact import Ratio
 
 
 def price(terms: ChargeTerms, billable: BillableUnits) -> Ratio:
@@ -31,15 +31,15 @@ def steps(terms: ChargeTerms, billable: BillableUnits) -> Iterator[RatedStep]:
     if position is None:
         return
     tier = terms.tiers[position]
-    lower = terms.tiers[position - 1].up_to if position else None
+    lower = terms.tiers[position - 1].texts.up_to if position else None
     yield RatedStep(
         kind="volume",
         tier=str(position + 1),
-        from_units="0" if lower is None else decimal_text(lower),
-        to_units=None if tier.up_to is None else decimal_text(tier.up_to),
+        from_units=lower or "0",
+        to_units=tier.texts.up_to,
         units=text_of(billable.units),
-        rate=decimal_text(tier.unit_rate),
-        flat_fee=decimal_text(tier.flat_fee),
+        rate=tier.texts.rate,
+        flat_fee=tier.texts.flat_fee,
         amount=text_of(price(terms, billable)),
     )
 
