@@ -52,7 +52,7 @@ def thousandths(low: int, high: int) -> st.SearchStrategy[Decimal]:
 drawn_events = st.lists(
     st.builds(
         Drawn,
-        half_minute=st.one_of(st.integers(0, HALF_MINUTES), st.sampled_from([0, 119, 120, 121, 240, 300])),
+        half_minute=st.one_of(st.integers(0, HALF_MINUTES), st.sampled_from([0, 119, 120, 240, 300, 700, 900])),
         is_late_by_a_microsecond=st.booleans(),
         value=thousandths(0, 20_000),
         delta=thousandths(-20_000, 20_000),
@@ -60,13 +60,18 @@ drawn_events = st.lists(
         operation=st.sampled_from(["add", "remove"]),
         region=st.sampled_from([None, "eu", "us", "mars"]),
     ),
+    min_size=2,
     max_size=14,
 )
-# Any instant is a bound; whole hours and the events' own instants are the likely mistakes.
+# Bounds lie on hours and on the instants of events as often as beside them; most windows hold some hours.
 bounds = st.tuples(
-    st.one_of(st.integers(0, HALF_MINUTES * 30_000_000), st.sampled_from([0, 3_600_000_000, 3_570_000_001])),
-    st.one_of(st.integers(0, HALF_MINUTES * 30_000_000), st.sampled_from([3_600_000_000, 7_200_000_000])),
-).map(lambda pair: tuple(DAY + timedelta(microseconds=part) for part in sorted(pair)))
+    st.integers(0, 6 * 120), st.integers(0, 12 * 120), st.sampled_from([0, 1, 2]), st.sampled_from([0, 1, 30_000_000])
+).map(
+    lambda drawn: (
+        DAY + timedelta(seconds=30 * drawn[0], microseconds=drawn[2]),
+        DAY + timedelta(seconds=30 * (drawn[0] + drawn[1]), microseconds=drawn[2] + drawn[3]),
+    )
+)
 
 
 def meters_of_every_kind() -> list[Meter]:
