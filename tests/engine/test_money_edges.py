@@ -21,7 +21,7 @@ from apps.engine.exact import (
     round_ratio,
     scaled_text,
 )
-from apps.engine.hashing import canonical_hash, canonical_json
+from apps.engine.hashing import canonical_hash, canonical_json, plain_json
 from apps.engine.money import Money, Rounding, minor_to_text, parse_decimal, text_to_minor
 from apps.engine.tax import tax_decision_from_document
 from tests.engine.naive.numbers import rounded
@@ -177,6 +177,16 @@ def test_what_is_like_a_dictionary_hashes_like_one() -> None:
     view = MappingProxyType({"c": Shade.DARK, "a": OrderedDict(b=Fraction(1))})
     assert canonical_json(view) == canonical_json(plain) == '{"a":{"b":"1"},"c":3}'
     assert canonical_hash(view) == canonical_hash(plain)
+
+
+def test_the_quick_way_to_canonical_text_lets_nothing_through_either() -> None:
+    """S250: what skips the search for values without a canonical text still refuses to write one."""
+    plain = {"b": ["1", None], "a": True}
+    assert plain_json(plain) == canonical_json(plain) == '{"a":true,"b":["1",null]}'
+    with pytest.raises(EngineError, match="no canonical text"):
+        plain_json({"a": object()})
+    with pytest.raises(ValueError, match="JSON"):
+        plain_json({"a": float("nan")})
 
 
 @pytest.mark.parametrize("key", ["category", "treatment", "jurisdiction"])

@@ -19,4 +19,53 @@ class Equivalent:
     reason: str
 
 
-EQUIVALENTS: Final[tuple[Equivalent, ...]] = ()
+def _same(module: str, source_line: str, change: str, reason: str) -> Equivalent:
+    return Equivalent(module=f"apps.engine.{module}", source_line=source_line, change=change, reason=reason)
+
+
+EQUIVALENTS: Final[tuple[Equivalent, ...]] = (
+    _same("allocation", "if total_minor < 0:", "< -> <=", "only a total of zero differs, and its parts are zeros"),
+    _same("allocation", "if total_minor < 0:", "0 -> 1", "only a total of zero differs, and its parts are zeros"),
+    _same(
+        "allocation",
+        "return allocate(total_minor, weights=[1] * parts)",
+        "1 -> 0",
+        "weights that are all zero are equal weights by the rule of the module",
+    ),
+    _same(
+        "allocation",
+        "return allocate(total_minor, weights=[1] * parts)",
+        "1 -> 2",
+        "only the ratio of weights matters and it stays even",
+    ),
+    _same(
+        "exact",
+        "return whole if numerator >= 0 else -whole",
+        ">= -> >",
+        "only a numerator of zero differs, and minus zero is zero",
+    ),
+    _same(
+        "exact",
+        "return whole if numerator >= 0 else -whole",
+        "0 -> 1",
+        "only a numerator of zero differs, and minus zero is zero",
+    ),
+    _same(
+        "exact",
+        "rest, digits = denominator, 0",
+        "0 -> -1",
+        "the first prime lifts it to its count, which is zero or more",
+    ),
+    _same(
+        "unit_rounding",
+        "if rounding.precision >= 0:",
+        ">= -> >",
+        "at a precision of zero both branches scale by one",
+    ),
+    _same(
+        "unit_rounding",
+        "if rounding.precision >= 0:",
+        "0 -> 1",
+        "at a precision of zero both branches scale by one",
+    ),
+)
