@@ -20,6 +20,7 @@ from apps.engine.exact import (
     ratio_text,
     round_ratio,
     scaled_text,
+    subtract_exactly,
 )
 from apps.engine.hashing import canonical_hash, canonical_json, plain_json
 from apps.engine.money import Money, Rounding, minor_to_text, parse_decimal, text_to_minor
@@ -105,6 +106,7 @@ def test_sums_and_products_keep_every_digit_or_are_refused() -> None:
         add_exactly(too_long, Decimal(0))
     with pytest.raises(UnitsOutOfRange, match="multiplied exactly"):
         multiply_exactly(nines, Decimal(11))
+    assert subtract_exactly(Decimal("1" + "0" * 40), Decimal("0.1")) == Decimal("9" * 40 + ".9")
     for combine in (add_exactly, multiply_exactly):
         assert combine(Decimal(0), Decimal("1.50")) == (Decimal("1.5") if combine is add_exactly else 0)
         with pytest.raises(UnitsOutOfRange):

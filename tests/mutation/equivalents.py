@@ -57,6 +57,13 @@ EQUIVALENTS: Final[tuple[Equivalent, ...]] = (
         "the first prime lifts it to its count, which is zero or more",
     ),
     _same(
+        "exact",
+        "rest, digits = denominator, 0",
+        "0 -> 1",
+        "whole numbers were answered before, and any other number that ends has a digit",
+    ),
+    _same("exact", "if denominator == 1:", "1 -> 0", "a shortcut: the way below gives the same text, later"),
+    _same(
         "unit_rounding",
         "if rounding.precision >= 0:",
         ">= -> >",
