@@ -142,6 +142,10 @@ def _fee_words(line: Rated, step: RatedStep, why: str) -> str:
     return "" if step.flat_fee in (None, "0") else f" + {step.flat_fee} {line.currency} {why}"
 
 
+def _counted(step: RatedStep, noun: str) -> str:
+    return f"{step.count} {noun}" if step.count == "1" else f"{step.count} {noun}s"
+
+
 def _transform(line: Rated, step: RatedStep) -> str:
     transform = line.terms.unit_transform
     assert transform is not None  # noqa: S101  # the step is made from it
@@ -185,24 +189,25 @@ def _volume(line: Rated, step: RatedStep) -> str:
 
 
 def _package(line: Rated, step: RatedStep) -> str:
-    begun = f"{units_words(line, step.units or '0')} begin {step.count} packages of {step.size}"
+    begun = f"{units_words(line, step.units or '0')} begin {_counted(step, 'package')} of {step.size}"
     return f"{begun}: {step.count} x {step.rate} {line.currency} = {amount_words(line, step.amount)}."
 
 
 def _free_events(line: Rated, step: RatedStep) -> str:
-    return f"{step.count} events were free; with the free part of others, {amount_words(line, step.units or '0')} were."
+    value = amount_words(line, step.units or "0")
+    return f"{_counted(step, 'event')} free of charge; with the free part of others, a value of {value}."
 
 
 def _events(line: Rated, step: RatedStep) -> str:
     fee = f" + {step.count} x {step.flat_fee} {line.currency}" if step.flat_fee not in (None, "0") else ""
     value, amount = amount_words(line, step.units or "0"), amount_words(line, step.amount)
-    return f"{step.count} events: {step.percent} percent of {value}{fee} = {amount}."
+    return f"{_counted(step, 'event')}: {step.percent} percent of {value}{fee} = {amount}."
 
 
 def _clamped(line: Rated, step: RatedStep) -> str:
     which = "minimum" if step.kind == "events_at_minimum" else "maximum"
     price = f"{step.count} x {step.rate} {line.currency}"
-    return f"{step.count} events at the {which} per event: {price} = {amount_words(line, step.amount)}."
+    return f"{_counted(step, 'event')} at the {which} per event: {price} = {amount_words(line, step.amount)}."
 
 
 def _dynamic(line: Rated, step: RatedStep) -> str:
