@@ -11,7 +11,15 @@ from apps.lifecycle import diagrams
 from tests.contracts.source import ROOT
 
 _PAPERS = [
-    ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "docs/ARCHITECTURE.md")
+    ROOT / name
+    for name in (
+        "README.md",
+        "CONTRIBUTING.md",
+        "SECURITY.md",
+        "CHANGELOG.md",
+        "docs/ARCHITECTURE.md",
+        "docs/testing.md",
+    )
 ]
 _PAPERS += sorted((ROOT / "docs" / "adr").glob("*.md")) + sorted((ROOT / "apps").glob("*/README.md"))
 _ADRS = sorted((ROOT / "docs" / "adr").glob("[0-9]*.md"))
