@@ -97,15 +97,17 @@ def usage_basis(
     if is_by_cell and meter.aggregation in TOTALLED:
         return _groups(meter, terms, scope, snapshot).basis
     properties = _matrix_properties(meter, terms) if is_by_cell else properties_needed(terms)
-    _snapshot, events = counted_events(
+    with counted_events(
         meter=meter,
         scope=scope,
         snapshot=snapshot,
         properties=properties,
         names_events=need is BasisNeed.AMOUNT,
         carries_over=is_by_cell and meter.has_carry_over,
-    )
-    return fold_basis(meter=meter, terms=terms, events=events, starts_at=scope["starts_at"], ends_at=scope["ends_at"])
+    ) as (_snapshot, events):
+        return fold_basis(
+            meter=meter, terms=terms, events=events, starts_at=scope["starts_at"], ends_at=scope["ends_at"]
+        )
 
 
 def usage_measure(
@@ -167,10 +169,12 @@ def _totalled_quantity(meter: Meter, row: Sequence[Any]) -> UsageQuantity:
 
 
 def _folded_quantity(meter: Meter, scope: dict[str, Any], snapshot: str | None) -> UsageQuantity:
-    snapshot, events = counted_events(meter=meter, scope=scope, snapshot=snapshot, carries_over=meter.has_carry_over)
-    return fold_quantity(
-        meter=meter, events=events, starts_at=scope["starts_at"], ends_at=scope["ends_at"], snapshot=snapshot
-    )
+    window = {"starts_at": scope["starts_at"], "ends_at": scope["ends_at"]}
+    with counted_events(meter=meter, scope=scope, snapshot=snapshot, carries_over=meter.has_carry_over) as (
+        seen,
+        events,
+    ):
+        return fold_quantity(meter=meter, events=events, snapshot=seen, **window)
 
 
 def _groups(meter: Meter, terms: ChargeTerms, scope: dict[str, Any], snapshot: str | None) -> UsageMeasure:

@@ -1,6 +1,7 @@
 """The events that a meter counts, one by one and in order, out of the store: constant memory, one snapshot."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import chain
@@ -52,6 +53,7 @@ def hour_of(at: datetime) -> datetime:
     return at.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
 
 
+@contextmanager
 def counted_events(
     *,
     meter: Meter,
@@ -61,9 +63,12 @@ def counted_events(
     group_by: Sequence[str] = (),
     names_events: bool = False,
     carries_over: bool = False,
-) -> tuple[str, Iterator[CountedEvent]]:
+) -> Iterator[tuple[str, Iterator[CountedEvent]]]:
     """
-    Return the snapshot that is read under, and the events of a window as it shows them.
+    Enter with the snapshot that is read under, and the events of a window as it shows them.
+
+    Leaving closes the cursor, however far it was read: left to the garbage collector it would be closed in the middle
+    of somebody else's transaction.
 
     :param snapshot: of an earlier reader; without one, what is there now
     :param carries_over: begin with what came before the window: the level of a weighted sum as one reading for each
@@ -77,8 +82,8 @@ def counted_events(
         reads_from = scope["starts_at"]
     elif snapshot is None:
         ((snapshot,),) = fetch_all(usage_readings_sql.SNAPSHOT)
-    stored = _stored({**asked, "snapshot": snapshot, "reads_from": reads_from})
-    return str(snapshot), chain(carried, stored)
+    with closing(_stored({**asked, "snapshot": snapshot, "reads_from": reads_from})) as stored:
+        yield str(snapshot), chain(carried, stored)
 
 
 def _levels(asked: dict[str, Any]) -> tuple[str, list[CountedEvent]]:
@@ -91,7 +96,7 @@ def _levels(asked: dict[str, Any]) -> tuple[str, list[CountedEvent]]:
     ]
 
 
-def _stored(asked: dict[str, Any]) -> Iterator[CountedEvent]:
+def _stored(asked: dict[str, Any]) -> Generator[CountedEvent]:
     with connection.chunked_cursor() as cursor:
         cursor.execute(usage_readings_sql.READINGS, asked)
         while rows := cursor.fetchmany(ROWS_FETCHED):

@@ -6,10 +6,12 @@ carries over begins each piece with what the time before it left, so it has a qu
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from itertools import islice
 from typing import Any, Final
 from uuid import UUID
 
@@ -18,7 +20,7 @@ from apps.common.errors import FieldProblem
 from apps.metering import usage_sql
 from apps.metering.errors import UsageQueryInvalid
 from apps.metering.models import Meter
-from apps.metering.usage_folds import Tally, one_spelling
+from apps.metering.usage_folds import CountedEvent, Tally, one_spelling
 from apps.metering.usage_quantities import TOTALLED, totalled_aggregate
 from apps.metering.usage_readings import counted_events, hour_of, usage_scope
 
@@ -60,28 +62,33 @@ def usage_series(
         meter=meter, customer_id=customer_id, subscription_id=subscription_id, starts_at=starts_at, ends_at=ends_at
     )
     read = _totalled if meter.aggregation in TOTALLED else _folded
-    buckets: list[UsageBucket] = []
-    for bucket in read(meter, scope, granularity, group_by):
-        if len(buckets) == BUCKETS_MAX:
-            # Groups multiply the pieces, and only the answer tells how many there are.
-            detail = (
-                f"the answer has more than {BUCKETS_MAX} pieces; ask for coarser ones, fewer groups or a shorter window"
-            )
-            raise UsageQueryInvalid(detail, problems=(FieldProblem("/to", "answer_too_long", detail),))
-        buckets.append(bucket)
+    with closing(read(meter, scope, granularity, group_by)) as pieces:
+        buckets = list(islice(pieces, BUCKETS_MAX + 1))
+    if len(buckets) > BUCKETS_MAX:
+        # Groups multiply the pieces, and only the answer tells how many there are.
+        detail = (
+            f"the answer has more than {BUCKETS_MAX} pieces; ask for coarser ones, fewer groups or a shorter window"
+        )
+        raise UsageQueryInvalid(detail, problems=(FieldProblem("/to", "answer_too_long", detail),))
     return buckets
 
 
-def _totalled(meter: Meter, scope: dict[str, Any], granularity: str, group_by: Sequence[str]) -> Iterator[UsageBucket]:
+def _totalled(meter: Meter, scope: dict[str, Any], granularity: str, group_by: Sequence[str]) -> Generator[UsageBucket]:
     asked = {**scope, "granularity": granularity, "group_by": list(group_by), "limit": BUCKETS_MAX + 1}
     for bucket_at, group, count, total, largest in fetch_all(usage_sql.SERIES, asked):
         yield _bucket(bucket_at.astimezone(UTC), group, totalled_aggregate(meter, count, total, largest), count)
 
 
-def _folded(meter: Meter, scope: dict[str, Any], granularity: str, group_by: Sequence[str]) -> Iterator[UsageBucket]:
-    _snapshot, events = counted_events(
+def _folded(meter: Meter, scope: dict[str, Any], granularity: str, group_by: Sequence[str]) -> Generator[UsageBucket]:
+    with counted_events(
         meter=meter, scope=scope, snapshot=None, group_by=group_by, carries_over=meter.has_carry_over
-    )
+    ) as (_snapshot, events):
+        yield from _fold_pieces(meter, scope, granularity, events)
+
+
+def _fold_pieces(
+    meter: Meter, scope: dict[str, Any], granularity: str, events: Iterator[CountedEvent]
+) -> Iterator[UsageBucket]:
     coming = next(events, None)
     tallies: dict[str, Tally] = {}
     for bucket_at, ends_at in _pieces(scope["starts_at"], scope["ends_at"], granularity):
