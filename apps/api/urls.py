@@ -6,6 +6,7 @@ from drf_spectacular.views import SpectacularJSONAPIView, SpectacularSwaggerView
 from apps.api import errors
 from apps.api.v1 import (
     books,
+    coupons,
     customers,
     invoices,
     meters,
@@ -34,6 +35,11 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("customers", customers.CustomerList.as_view()),
     path("customers/<str:reference>", customers.CustomerDetail.as_view()),
     path("customers/<str:reference>/payment-methods", customers.PaymentMethodList.as_view()),
+    path("customers/<str:reference>/discounts", coupons.DiscountList.as_view()),
+    path("customers/<str:reference>/discounts/<str:discount_reference>/end", coupons.DiscountEnd.as_view()),
+    path("coupons", coupons.CouponList.as_view()),
+    path("coupons/<str:reference>", coupons.CouponDetail.as_view()),
+    path("coupons/<str:reference>/withdraw", coupons.CouponWithdraw.as_view()),
     path("subscriptions", subscriptions.SubscriptionList.as_view()),
     path("subscriptions/<str:reference>", subscriptions.SubscriptionDetail.as_view()),
     path("subscriptions/<str:reference>/periods", subscriptions.SubscriptionPeriods.as_view()),

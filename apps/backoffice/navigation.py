@@ -44,6 +44,8 @@ GROUPS: tuple[tuple[str, tuple[Item, ...]], ...] = (
         (
             Item("Customers", "groups", "customers.customer"),
             Item("Subscriptions", "loyalty", "subscriptions.subscription"),
+            Item("Discounts", "redeem", "subscriptions.applieddiscount"),
+            Item("Agreed prices", "handshake", "subscriptions.priceoverride"),
             Item("Payment methods", "credit_card", "payments.paymentmethod"),
             Item("Test clocks", "schedule", "customers.testclock", ("records.view", "clock.advance")),
         ),
@@ -64,6 +66,7 @@ GROUPS: tuple[tuple[str, tuple[Item, ...]], ...] = (
             Item("Plan versions", "history_edu", "plans.planversion"),
             Item("Charges", "calculate", "plans.charge"),
             Item("Features", "toggle_on", "plans.feature"),
+            Item("Coupons", "local_activity", "plans.coupon"),
             Item("Tax rates", "percent", "taxes.taxrate"),
         ),
     ),

@@ -32,6 +32,7 @@ from apps.notifications.admin import RECORDS as NOTIFICATIONS
 from apps.payments.admin import RECORDS as PAYMENTS
 from apps.plans.admin import RECORDS as PLANS
 from apps.subscriptions.admin import RECORDS as SUBSCRIPTIONS
+from apps.subscriptions.special_terms_admin import RECORDS as SPECIAL_TERMS
 from apps.taxes.admin import RECORDS as TAXES
 
 _PRIMARY = {
@@ -178,6 +179,7 @@ for _records in (
     METERING,
     PLANS,
     SUBSCRIPTIONS,
+    SPECIAL_TERMS,
     INVOICES,
     PAYMENTS,
     NOTIFICATIONS,

@@ -13,7 +13,15 @@ from apps.common import clock, formatting
 from apps.common.admin import EMPTY, RecordAdmin, badge, money_cell, money_column, status_column, words_before_colon
 from apps.customers import selectors as customer_selectors
 from apps.invoices import selectors
-from apps.invoices.models import BillingEntity, BillingRun, BillingRunItem, Invoice, InvoiceLine, NumberSeries
+from apps.invoices.models import (
+    BillingEntity,
+    BillingRun,
+    BillingRunItem,
+    Invoice,
+    InvoiceDiscount,
+    InvoiceLine,
+    NumberSeries,
+)
 
 STATUS_TONES = {
     "DRAFT": "warning",
@@ -137,6 +145,7 @@ class InvoiceLineAdmin(RecordAdmin):
         "description",
         "quantity_text",
         "net_money",
+        "discount_money",
         "tax_money",
         "service_starts_at",
         "service_ends_at",
@@ -148,12 +157,36 @@ class InvoiceLineAdmin(RecordAdmin):
     )
 
     net_money = money_column("net_minor", "Net", currency="invoice.currency")
+    discount_money = money_column("discount_minor", "Discount", currency="invoice.currency")
     tax_money = money_column("tax_minor", "Tax", currency="invoice.currency")
 
     @display(description="Quantity", ordering="quantity")
     def quantity_text(self, line: InvoiceLine) -> str:
         """Return the quantity with its unit."""
         return f"{formatting.number_text(line.quantity)} {line.unit_name}".strip()
+
+
+class InvoiceDiscountAdmin(RecordAdmin):
+    """What discounts took."""
+
+    purpose = "What each discount took from a document, and which of its uses that was. A dead document frees its uses."
+    list_display = ("invoice", "code", "name", "amount_money", "use_number", "uses_max", "is_counted")
+    list_filter = ("is_counted",)
+    search_fields = ("code", "name", "invoice__number")
+    list_select_related = ("invoice",)
+    ordering = ("-id",)
+    fact_fields = (
+        "invoice",
+        "applied_discount",
+        "code",
+        "name",
+        "amount_money",
+        "use_number",
+        "uses_max",
+        "is_counted",
+    )
+
+    amount_money = money_column("amount_minor", "Taken off", currency="invoice.currency")
 
 
 class BillingEntityAdmin(RecordAdmin):
@@ -240,6 +273,7 @@ class BillingRunItemAdmin(RecordAdmin):
 RECORDS = (
     (Invoice, InvoiceAdmin),
     (InvoiceLine, InvoiceLineAdmin),
+    (InvoiceDiscount, InvoiceDiscountAdmin),
     (BillingRun, BillingRunAdmin),
     (BillingRunItem, BillingRunItemAdmin),
     (BillingEntity, BillingEntityAdmin),

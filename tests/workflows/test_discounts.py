@@ -187,7 +187,16 @@ def test_a_use_cannot_be_taken_twice_or_beyond_the_last(world):
     discount = discounts.discount(customer=customer, coupon=discounts.coupon())
     subscriptions.advance(clock, FEBRUARY.replace(minute=1))
     first = Invoice.objects.get()
-    (row,) = first.discounts.all()
+    assert first.discounts.get().amount_minor == 1000
+    draft = drafting.draft_build(
+        subscription=subscription,
+        period=first.billing_period,
+        following=None,
+        kind=first.kind,
+        entity=first.entity,
+        at=FEBRUARY,
+    )
+    assert draft is not None
     plans.published_plan(code="extra", base_fee="50.00", base_fee_timing="arrears", charges=[])
     other = subscriptions.subscription(customer=customer, plan_code="extra", starts_at=FEBRUARY, at=FEBRUARY)
     subscriptions.advance(clock, MARCH.replace(minute=1))
@@ -204,19 +213,8 @@ def test_a_use_cannot_be_taken_twice_or_beyond_the_last(world):
     for use_number, name in ((1, "invoice_discount_use_once"), (2, "invoice_discount_use_within_max")):
         with pytest.raises(IntegrityError, match=name), transaction.atomic():
             InvoiceDiscount.objects.create(invoice=second, use_number=use_number, **shared)
-    period = first.billing_period
-    draft = drafting.draft_build(
-        subscription=subscription,
-        period=period,
-        following=None,
-        kind=first.kind,
-        entity=first.entity,
-        at=FEBRUARY,
-    )
-    assert draft is not None
     with pytest.raises(DiscountUsedUp, match="Draft the document again"):
         invoice_discounts.uses_record(invoice=second, draft=draft)
-    assert row.amount_minor == 1000
 
 
 @pytest.mark.django_db
