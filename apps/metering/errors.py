@@ -46,7 +46,7 @@ class UsageQueryInvalid(Invalid):
 
 
 class EventAmountInvalid(Invalid):
-    """An event that a dynamic charge adds up does not carry the amount; its period waits until that is corrected."""
+    """An event that a dynamic charge adds up carries no amount; its period is parked until it is priced otherwise."""
 
     code = "event_amount_invalid"
 

@@ -203,7 +203,8 @@ def _amount(event: CountedEvent, name: str) -> Decimal:
         lack = "carries none" if text is None else f"carries {text[:40]!r}"
         raise EventAmountInvalid(
             f"A dynamic charge adds up 'properties.{name}', and {event.name} {lack}; it needs a plain decimal of zero "
-            "or more. Correct the event with its producer, or price it by another charge.",
+            "or more. Events are never changed: price the period by other terms, and let the meter's rules require the "
+            "property, so that the door refuses the next one.",
             facts={"event": event.name, "property": name},
         )
     return Decimal(text)

@@ -53,6 +53,22 @@ def test_a_meter_that_cannot_be_is_refused_with_every_reason(api):
     assert Meter.objects.count() == 0
 
 
+def test_a_meter_that_carries_a_level_over_is_defined_and_told(api):
+    """S100: a level is billed by the time it lasted; each piece begins with the level before it."""
+    terms = {**METER, "aggregation": "weighted_sum", "value_property": "delta", "has_carry_over": True}
+    assert api.post("meters", terms).json()["has_carry_over"] is True
+    customers.customer(external_id="acme")
+    for day, delta in ((9, "10"), (10, "-4")):
+        event = metering.event(occurred_at=f"2026-01-{day:02}T12:00:00Z", properties={"delta": delta})
+        assert api.post("events", event).status_code == 200
+    window = "from=2026-01-10T00:00:00Z&to=2026-01-12T00:00:00Z"
+    answer = api.get(f"usage?customer=acme&meter=traffic&{window}").json()
+    assert answer["total"] == {"quantity": "7", "raw_quantity": "7", "event_count": 1}
+    assert [(piece["quantity"], piece["event_count"]) for piece in answer["data"]] == [("8", 1), ("6", 0)]
+    refused = api.post("meters", {**METER, "operation_property": "op", "has_carry_over": True})
+    assert [error["pointer"] for error in refused.json()["errors"]] == ["/operation_property", "/has_carry_over"]
+
+
 def test_a_meter_is_defined_once_under_one_idempotency_key(api):
     first = api.post("meters", METER, idempotency_key="k1")
     again = api.post("meters", METER, idempotency_key="k1")
