@@ -19,12 +19,11 @@ from apps.engine.charge_models.reading import charge_from_document
 from apps.engine.charge_models.registry import CHARGE_MODELS
 from apps.engine.charge_models.scaled_tiers import ChargeTier
 from apps.engine.charge_models.steps import RatedStep
-from apps.engine.charge_models.terms import MODELS_TO_COME, ChargeTerms, MatrixCell, PriceMatrix
+from apps.engine.charge_models.terms import ChargeTerms, MatrixCell, PriceMatrix
 from apps.engine.charge_models.writing import charge_to_document
 
 __all__ = [
     "CHARGE_MODELS",
-    "MODELS_TO_COME",
     "NO_BASIS",
     "Basis",
     "BasisNeed",

@@ -72,8 +72,6 @@ MODEL_PARAMETERS: Final[Mapping[str, ModelParameters]] = {
 # Models that a cell of a price matrix may have, and what such a price is made of.
 CELL_MODELS: Final = ("per_unit", "graduated", "volume", "package")
 CELL_KEYS: Final = ("unit_rate", "tiers", "flat_at_zero", "package_size", "package_price")
-# Kept until the plans' schema no longer asks for it: every model of the pricing language is available.
-MODELS_TO_COME: Final[tuple[str, ...]] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
