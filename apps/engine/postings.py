@@ -31,6 +31,7 @@ class PostingTemplate(StrEnum):
 
     INVOICE_ISSUED = "invoice_issued"  # the customer owes: receivable against revenue and tax
     PAYMENT_RECEIVED = "payment_received"  # the customer paid: clearing or bank against receivable
+    CREDIT_APPLIED = "credit_applied"  # account credit settles a document, or a document below zero becomes credit
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,14 @@ class PaymentReceived:
     received_into: str = GATEWAY_CLEARING
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreditApplied:
+    """Account credit used on a document, in minor units; below zero where the document gives the customer credit."""
+
+    currency: str
+    amount_minor: int
+
+
 @dataclass(frozen=True, slots=True)
 class PostingDraft:
     """One side of a booking: debit positive, credit negative, in minor units."""
@@ -82,7 +91,7 @@ class PostingDraft:
     currency: str
 
 
-PostingFacts = InvoiceIssued | PaymentReceived
+PostingFacts = InvoiceIssued | PaymentReceived | CreditApplied
 _REVENUE_OF_KIND: Final[Mapping[str, str]] = {
     "base_fee": "subscription_minor",
     "fixed_fee": "subscription_minor",
@@ -93,6 +102,7 @@ _REVENUE_OF_KIND: Final[Mapping[str, str]] = {
 _FACTS: Final[Mapping[PostingTemplate, type[PostingFacts]]] = {
     PostingTemplate.INVOICE_ISSUED: InvoiceIssued,
     PostingTemplate.PAYMENT_RECEIVED: PaymentReceived,
+    PostingTemplate.CREDIT_APPLIED: CreditApplied,
 }
 
 
@@ -108,7 +118,7 @@ def postings_for(*, template: PostingTemplate, facts: PostingFacts | Mapping[str
     """
     known = _facts_of(PostingTemplate(template), facts)
     currencies.exponent(known.currency)
-    sides = _invoice_issued(known) if isinstance(known, InvoiceIssued) else _payment_received(known)
+    sides = _sides(known)
     postings = tuple(
         PostingDraft(account_code=code, amount_minor=amount_minor, currency=known.currency)
         for code, amount_minor in sorted(sides)
@@ -134,6 +144,14 @@ def invoice_issued_facts(*, currency: str, lines: Iterable[tuple[str, int]], tax
             raise InvalidPosting(f"{kind!r} has no revenue account; use {', '.join(_REVENUE_OF_KIND)}", path="kind")
         sums[_REVENUE_OF_KIND[kind]] += net_minor
     return InvoiceIssued(currency=currency, tax_minor=tax_minor, **sums)
+
+
+def _sides(facts: PostingFacts) -> list[tuple[str, int]]:
+    if isinstance(facts, InvoiceIssued):
+        return _invoice_issued(facts)
+    if isinstance(facts, PaymentReceived):
+        return _payment_received(facts)
+    return [(RECEIVABLE, -facts.amount_minor), (CUSTOMER_CREDIT, facts.amount_minor)]
 
 
 def _invoice_issued(facts: InvoiceIssued) -> list[tuple[str, int]]:

@@ -103,6 +103,7 @@ class InvoiceKind(models.TextChoices):
 
     START = "START", "Start: what is billed in advance when a subscription begins"
     CYCLE = "CYCLE", "Cycle: the close of a billing period"
+    USAGE = "USAGE", "Usage: what was used on charges that are billed event by event"
 
 
 class Invoice(LifecycleModel):
@@ -124,6 +125,9 @@ class Invoice(LifecycleModel):
     subtotal_minor = MinorUnitsField(default=0, help_text="The lines less their discounts.")
     tax_minor = MinorUnitsField(default=0)
     total_minor = MinorUnitsField(default=0)
+    # Settled at finalisation with the customer's account: what it had is used, what a total below zero leaves is put
+    # there (then the number is below zero, too).
+    credit_minor = MinorUnitsField(default=0, help_text="Account credit used on the document.")
     paid_minor = MinorUnitsField(default=0)
 
     period_starts_at = models.DateTimeField()
@@ -151,7 +155,8 @@ class Invoice(LifecycleModel):
         constraints = [
             models.UniqueConstraint(
                 fields=["billing_period", "kind"],
-                condition=~Q(status__in=["VOID", "DISCARDED"]),
+                # Usage billed event by event makes many documents; each bills from where the one before it ended.
+                condition=~Q(status__in=["VOID", "DISCARDED"]) & ~Q(kind="USAGE"),
                 name="invoice_one_live_per_period",
             ),
             models.UniqueConstraint(fields=["series", "sequence_number"], name="invoice_number_once"),
@@ -163,10 +168,23 @@ class Invoice(LifecycleModel):
             models.CheckConstraint(name="invoice_discount_not_negative", condition=Q(discount_minor__gte=0)),
             models.CheckConstraint(
                 name="invoice_paid_within_total",
-                condition=Q(paid_minor__gte=0) & (Q(paid_minor__lte=F("total_minor")) | Q(paid_minor=0)),
+                condition=Q(paid_minor__gte=0)
+                & (Q(paid_minor__lte=F("total_minor") - F("credit_minor")) | Q(paid_minor=0)),
             ),
             models.CheckConstraint(
-                name="invoice_paid_means_settled", condition=~Q(status="PAID") | Q(paid_minor=F("total_minor"))
+                name="invoice_paid_means_settled",
+                condition=~Q(status="PAID") | Q(paid_minor=F("total_minor") - F("credit_minor")),
+            ),
+            models.CheckConstraint(
+                name="invoice_credit_within_total",
+                condition=Q(status__in=["DRAFT", "DISCARDED"], credit_minor=0)
+                | (
+                    ~Q(status__in=["DRAFT", "DISCARDED"])
+                    & (
+                        Q(total_minor__gte=0, credit_minor__gte=0, credit_minor__lte=F("total_minor"))
+                        | Q(total_minor__lt=0, credit_minor=F("total_minor"))
+                    )
+                ),
             ),
             models.CheckConstraint(
                 name="invoice_number_with_finality",
@@ -212,7 +230,7 @@ class Invoice(LifecycleModel):
     def due_minor(self) -> int:
         """Return what is still owed on the document, in minor units; nothing on drafts and dead documents."""
         if self.status in (InvoiceStatus.OPEN, InvoiceStatus.UNCOLLECTIBLE):
-            return self.total_minor - self.paid_minor
+            return self.total_minor - self.credit_minor - self.paid_minor
         return 0
 
     @transition(field=status, source=InvoiceStatus.DRAFT, target=InvoiceStatus.OPEN)

@@ -18,6 +18,11 @@ from apps.invoices.models import (
     NumberSeries,
 )
 
+# Documents that count for nothing.
+_DEAD = (InvoiceStatus.DISCARDED, InvoiceStatus.VOID)
+# Documents that bill.
+_FINAL = (InvoiceStatus.OPEN, InvoiceStatus.PAID, InvoiceStatus.UNCOLLECTIBLE)
+
 
 def billing_entity_default() -> BillingEntity:
     """
@@ -70,8 +75,7 @@ def invoice_line_of(*, invoice: Invoice, reference: str) -> InvoiceLine:
 
 def invoice_live_of(*, period_id: UUID, kind: InvoiceKind) -> Invoice | None:
     """Return the document of a period that counts; discarded and void ones do not."""
-    dead = (InvoiceStatus.DISCARDED, InvoiceStatus.VOID)
-    return Invoice.objects.filter(billing_period_id=period_id, kind=kind).exclude(status__in=dead).first()
+    return Invoice.objects.filter(billing_period_id=period_id, kind=kind).exclude(status__in=_DEAD).first()
 
 
 def fixed_lines_billed(*, subscription_id: UUID, service_starts_at: datetime) -> QuerySet[InvoiceLine]:
@@ -79,7 +83,7 @@ def fixed_lines_billed(*, subscription_id: UUID, service_starts_at: datetime) ->
     return (
         InvoiceLine.objects.filter(
             invoice__subscription_id=subscription_id,
-            invoice__status__in=(InvoiceStatus.OPEN, InvoiceStatus.PAID, InvoiceStatus.UNCOLLECTIBLE),
+            invoice__status__in=_FINAL,
             kind__in=("base_fee", "fixed_fee"),
             service_starts_at=service_starts_at,
         )
@@ -88,15 +92,41 @@ def fixed_lines_billed(*, subscription_id: UUID, service_starts_at: datetime) ->
     )
 
 
-def net_billed_minor(*, subscription_id: UUID, service_starts_at: datetime, besides_period: UUID) -> int:
-    """Return what live documents of other periods bill before tax for time from an instant on, in minor units."""
+def net_billed_minor(
+    *, subscription_id: UUID, service_starts_at: datetime, line_kinds: tuple[str, ...] | None = None
+) -> int:
+    """
+    Return what was billed before the close of a period for time from its start on, before tax, in minor units.
+
+    :param line_kinds: only lines of these kinds; None: of all
+    """
     lines = InvoiceLine.objects.filter(
         invoice__subscription_id=subscription_id, service_starts_at=service_starts_at
-    ).exclude(invoice__status__in=(InvoiceStatus.DISCARDED, InvoiceStatus.VOID))
-    total = lines.exclude(invoice__billing_period_id=besides_period, invoice__kind=InvoiceKind.CYCLE).aggregate(
-        total=Sum("net_minor")
+    ).exclude(invoice__status__in=_DEAD)
+    # The period's own document is the one that asks.
+    before = lines.exclude(invoice__kind=InvoiceKind.CYCLE, invoice__period_starts_at=service_starts_at)
+    if line_kinds is not None:
+        before = before.filter(kind__in=line_kinds)
+    return int(before.aggregate(total=Sum("net_minor"))["total"] or 0)
+
+
+def usage_line_billed_last(*, subscription_id: UUID, code: str, service_starts_at: datetime) -> InvoiceLine | None:
+    """Return the line up to which a charge was billed event by event, finally, for time from an instant on."""
+    lines = InvoiceLine.objects.filter(
+        invoice__subscription_id=subscription_id,
+        invoice__kind=InvoiceKind.USAGE,
+        invoice__status__in=_FINAL,
+        code=code,
+        service_starts_at=service_starts_at,
     )
-    return int(total["total"] or 0)
+    return lines.order_by("-invoice_id").first()
+
+
+def usage_drafts_of(*, period_id: UUID) -> QuerySet[Invoice]:
+    """Return the drafts that bill a period event by event; there is at most one."""
+    return Invoice.objects.filter(
+        billing_period_id=period_id, kind=InvoiceKind.USAGE, status=InvoiceStatus.DRAFT
+    ).order_by("id")
 
 
 def drafts_due(*, at: datetime) -> QuerySet[Invoice]:

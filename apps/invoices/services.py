@@ -11,11 +11,13 @@ from apps.common import locks
 from apps.common.actors import Actor
 from apps.common.db import unit_of_work
 from apps.common.errors import FieldProblem
+from apps.customers.models import Customer
 from apps.engine import hashing, invoice_draft, postings
 from apps.invoices import discounts, numbering, selectors, snapshots
 from apps.invoices.errors import InvoiceNotDraft, InvoiceNotOpen, InvoiceNotReady, PaymentExceedsInvoice
 from apps.invoices.inputs import DraftContext, EntityProfile
 from apps.invoices.models import BillingEntity, Invoice, InvoiceLine, InvoiceStatus, InvoiceTaxLine
+from apps.ledger import selectors as ledger_selectors
 from apps.ledger import services as ledger_services
 from apps.lifecycle.services import transition_apply
 from apps.messaging import services as messaging_services
@@ -88,7 +90,8 @@ def invoice_finalize(*, invoice_id: UUID, actor: Actor, at: datetime) -> Invoice
     """
     Number the draft, freeze it with a copy of all it prints, and book the receivable.
 
-    A document over nothing is paid at once: nobody can pay zero.
+    Credit that the customer has is used first; what a total below zero leaves becomes credit. A document on which
+    nothing is owed then is paid at once: nobody can pay zero.
 
     :raises InvoiceNotDraft: if it was finalised or discarded meanwhile
     :raises InvoiceNotReady: naming every reason with its remedy
@@ -101,6 +104,7 @@ def invoice_finalize(*, invoice_id: UUID, actor: Actor, at: datetime) -> Invoice
     invoice.series, invoice.sequence_number, invoice.number = numbering.number_take_next(
         entity=invoice.entity, issue_date=invoice.issue_date
     )
+    invoice.credit_minor = _credit_to_use_minor(invoice)
     invoice.snapshot = snapshots.snapshot_build(
         invoice=invoice,
         lines=lines,
@@ -121,25 +125,13 @@ def invoice_finalize(*, invoice_id: UUID, actor: Actor, at: datetime) -> Invoice
             "series",
             "sequence_number",
             "number",
+            "credit_minor",
             "snapshot",
             "snapshot_hash",
         ),
     )
-    ledger_services.transaction_post(
-        template=postings.PostingTemplate.INVOICE_ISSUED,
-        source_type=Invoice.entity_type(),
-        source_id=invoice.id,
-        customer_id=invoice.customer_id,
-        facts=postings.invoice_issued_facts(
-            currency=invoice.currency,
-            # Revenue is what discounts leave: what was never asked for was never earned.
-            lines=((line.kind, line.taxable_minor) for line in lines),
-            tax_minor=invoice.tax_minor,
-        ),
-        booked_at=at,
-        memo=f"Invoice {invoice.number}",
-    )
-    if invoice.total_minor == 0:
+    _book(invoice, lines, at=at)
+    if invoice.due_minor == 0:
         _pay(invoice, actor=actor, at=at)
     return invoice
 
@@ -179,7 +171,7 @@ def invoice_payment_record(*, invoice_id: UUID, amount_minor: int, actor: Actor,
         raise PaymentExceedsInvoice(f"Invoice {invoice} owes {invoice.due_minor} minor units, not {amount_minor}.")
     invoice.paid_minor += amount_minor
     invoice.save(update_fields=["paid_minor"])
-    if invoice.paid_minor == invoice.total_minor:
+    if invoice.due_minor == 0:
         _pay(invoice, actor=actor, at=at)
     return invoice
 
@@ -252,6 +244,46 @@ def _ensure_ready(invoice: Invoice, lines: list[InvoiceLine]) -> None:
         problems.append(FieldProblem(pointer="/lines", code="empty", detail="A document needs at least one line."))
     if problems:
         raise InvoiceNotReady("The draft cannot be finalised yet: see errors.", problems=tuple(problems))
+
+
+def _book(invoice: Invoice, lines: list[InvoiceLine], *, at: datetime) -> None:
+    """Book what the document asks for, and what the customer's account settles of it."""
+    ledger_services.transaction_post(
+        template=postings.PostingTemplate.INVOICE_ISSUED,
+        source_type=Invoice.entity_type(),
+        source_id=invoice.id,
+        customer_id=invoice.customer_id,
+        facts=postings.invoice_issued_facts(
+            currency=invoice.currency,
+            # Revenue is what discounts leave: what was never asked for was never earned.
+            lines=((line.kind, line.taxable_minor) for line in lines),
+            tax_minor=invoice.tax_minor,
+        ),
+        booked_at=at,
+        memo=f"Invoice {invoice.number}",
+    )
+    if invoice.credit_minor:
+        ledger_services.transaction_post(
+            template=postings.PostingTemplate.CREDIT_APPLIED,
+            source_type=Invoice.entity_type(),
+            source_id=invoice.id,
+            customer_id=invoice.customer_id,
+            facts=postings.CreditApplied(currency=invoice.currency, amount_minor=invoice.credit_minor),
+            booked_at=at,
+            memo=f"Invoice {invoice.number}",
+        )
+
+
+def _credit_to_use_minor(invoice: Invoice) -> int:
+    """Return what the customer's account settles of a document; all of it, below zero, when the total is."""
+    if invoice.total_minor <= 0:
+        return invoice.total_minor
+    # The customer's row orders documents that become final at once, so that no credit is used twice.
+    locks.get_for_update(Customer, invoice.customer_id)
+    balance_minor = ledger_selectors.account_balance_minor(
+        code=postings.CUSTOMER_CREDIT, currency=invoice.currency, customer_id=invoice.customer_id
+    )
+    return min(invoice.total_minor, max(0, -balance_minor))
 
 
 def _pay(invoice: Invoice, *, actor: Actor, at: datetime) -> None:

@@ -62,7 +62,21 @@ def snapshot_build(
         ]
         snapshot["totals"]["lines"] = minor_to_text(invoice.subtotal_minor + invoice.discount_minor, currency)
         snapshot["totals"]["discount"] = minor_to_text(invoice.discount_minor, currency)
+    if invoice.credit_minor:
+        owed_minor = invoice.total_minor - invoice.credit_minor
+        snapshot["totals"]["credit"] = minor_to_text(invoice.credit_minor, currency)
+        snapshot["totals"]["due"] = minor_to_text(owed_minor, currency)
     return snapshot
+
+
+def account_credit_words(totals: dict[str, str]) -> tuple[str, str] | None:
+    """Return what a document says about the customer's account and the signed amount; None when it says nothing."""
+    credit = totals.get("credit")
+    if credit is None:
+        return None
+    if credit.startswith("-"):
+        return "Added to your account", credit.removeprefix("-")
+    return "Account credit used", f"-{credit}"
 
 
 def snapshot_as_is(*, invoice: Invoice) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from apps.common import formatting
 from apps.common.errors import DomainError
 from apps.engine.errors import EngineError
 from apps.invoices import selectors as invoice_selectors
+from apps.invoices import snapshots
 from apps.invoices.documents import events_csv, pdf
 from apps.invoices.errors import InvoiceUnknown
 from apps.invoices.models import Invoice, InvoiceLine, InvoiceStatus
@@ -104,6 +105,7 @@ def invoice(request: HttpRequest, viewer: Viewer, reference: str) -> HttpRespons
         ],
         taxes=[_tax(tax, found.currency, viewer) for tax in document["taxes"]],
         totals={name: _money(text, found.currency, viewer) for name, text in document["totals"].items()},
+        credit=_credit(document["totals"], found.currency, viewer),
         paid=formatting.money_text(found.paid_minor, found.currency, viewer.locale),
         payments=[_payment(attempt, viewer) for attempt in attempts],
     )
@@ -209,6 +211,11 @@ def _row(found: Invoice, viewer: Viewer, today: date) -> InvoiceRow:
         state=state,
         tone=tone,
     )
+
+
+def _credit(totals: dict[str, str], currency: str, viewer: Viewer) -> tuple[str, str] | None:
+    words = snapshots.account_credit_words(totals)
+    return None if words is None else (words[0], _money(words[1], currency, viewer))
 
 
 def _state(found: Invoice, today: date) -> tuple[str, str]:

@@ -107,6 +107,14 @@ def subscriptions_with_changes_due(*, at: datetime) -> QuerySet[Subscription]:
     )
 
 
+def subscriptions_billed_per_event() -> QuerySet[Subscription]:
+    """Return running subscriptions on terms with a metered charge in advance."""
+    per_event = Charge.objects.filter(meter__isnull=False, timing="advance")
+    return Subscription.objects.filter(
+        status=SubscriptionStatus.ACTIVE, plan_version__in=per_event.values("plan_version")
+    ).order_by("id")
+
+
 def trials_over(*, at: datetime) -> QuerySet[Subscription]:
     """Return subscriptions whose trial has ended by their customer's own clock and that are still in it."""
     return (

@@ -18,7 +18,7 @@ from apps.subscriptions.models import (
     SubscriptionChange,
     SubscriptionStatus,
 )
-from apps.workflows import collection, cycle_close, relay, subscription_turns
+from apps.workflows import advance_usage, collection, cycle_close, relay, subscription_turns
 from apps.workflows.errors import TooMuchDue
 
 # Ten years of daily periods; a clock asked to go further must go in steps.
@@ -57,6 +57,7 @@ def _work(customer_ids: list[UUID], *, actor: Actor, at: datetime, wall_at: date
     subscription_turns.turns_due(actor=actor, at=at, customer_ids=customer_ids)
     if _periods(customer_ids).filter(ends_at__lte=at, parked_at__isnull=True).exists():
         cycle_close.billing_run_start(trigger="clock", actor=actor, at=at, wall_at=wall_at, customer_ids=customer_ids)
+    advance_usage.usage_bill_due(actor=actor, at=at, customer_ids=customer_ids)
     cycle_close.drafts_finalize_due(at=at, customer_ids=customer_ids)
     relay.outbox_relay(wall_at=wall_at)
     collection.payments_resolve_due(at=at, customer_ids=customer_ids)

@@ -90,6 +90,10 @@ def period_close(
     """
     period = subscription_services.period_lock_claimed(period_id=period_id, claim_token=claim_token)
     customer_now = customer_selectors.customer_now(customer=period.subscription.customer, at=at)
+    for waiting in invoice_selectors.usage_drafts_of(period_id=period.id):
+        # What it would bill is on the document of the close.
+        reason = ("period_closed", "Its usage is billed with the close of its period.")
+        invoice_services.invoice_discard(invoice_id=waiting.id, actor=actor, at=customer_now, reason=reason)
     invoice = _period_draft(period, kind=InvoiceKind.CYCLE, actor=actor, at=customer_now)
     subscription_services.period_finish(period=period, actor=actor, at=customer_now)
     if run_id is not None:

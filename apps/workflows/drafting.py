@@ -12,17 +12,22 @@ from fractions import Fraction
 from zoneinfo import ZoneInfo
 
 from apps.engine import invoice_draft, periods
+from apps.engine.charge_models import ChargeTerms, Measured
+from apps.engine.commitments import CommitmentTerms
+from apps.engine.decisions import measured_from_document
 from apps.engine.draft_values import Effect
 from apps.engine.exact import Rounding, decimal_text
 from apps.engine.proration import ProrationMode as EngineProration
 from apps.engine.proration import proration_factor
 from apps.engine.tax import TaxDecision
+from apps.invoices import discounts as invoice_discounts
 from apps.invoices import selectors as invoice_selectors
 from apps.invoices.models import BillingEntity, InvoiceKind
 from apps.metering import selectors as metering_selectors
 from apps.plans import selectors as plan_selectors
 from apps.plans import terms as plan_terms
 from apps.plans.models import Charge
+from apps.subscriptions import overrides
 from apps.subscriptions.models import BillingPeriod, BillingPeriodKind, ProrationMode, Subscription
 from apps.taxes import selectors as tax_selectors
 from apps.workflows import credits
@@ -43,20 +48,26 @@ def draft_build(
     Return the draft of a period, or nothing when nothing is billed for it; amounts in minor units.
 
     A cycle draft bills what the period used and its fees in arrears, the fees of the following period in advance, and
-    gives back fees in advance that a change made unused. A start draft bills only the first period's fees in advance.
+    gives back fees in advance that a change made unused. A start draft bills only the first period's fees in advance,
+    a usage draft what was used since the last one on charges that are billed event by event.
     A trial's lines are shown at no price on the document of what comes after it, and make none by themselves.
 
     :param at: the moment that decides tax rates
     """
-    desk = _Desk(subscription=subscription, entity=entity, at=at)
+    billed_at = _billed_at(period, kind)
+    desk = _Desk(subscription=subscription, entity=entity, billed_at=billed_at, at=at)
     if kind == InvoiceKind.CYCLE:
         inputs = [*desk.served(period), *desk.in_advance(following), *credits.credit_inputs(period=period)]
+    elif kind == InvoiceKind.USAGE:
+        inputs = [item for item in desk.used_in_advance(period) if item.before != (item.quantity, item.basis)]
     else:
         inputs = [*desk.in_advance(period)]
     if all(item.effect == "waive" for item in inputs):
         return None
     version = period.plan_version
-    minimum_minor = desk.minimum_minor(period) if kind == InvoiceKind.CYCLE else None
+    is_regular_cycle = kind == InvoiceKind.CYCLE and period.kind == BillingPeriodKind.REGULAR
+    minimum_minor = desk.minimum_minor(period) if is_regular_cycle else None
+    commitment = plan_terms.commitment_of(version) if is_regular_cycle else None
     return invoice_draft.build_invoice_draft(
         facts=invoice_draft.DraftFacts(
             currency=version.currency,
@@ -66,12 +77,13 @@ def draft_build(
             plan_code=version.plan.code,
             plan_version=version.version,
             minimum_commitment_minor=minimum_minor,
-            commitment_billed_before_minor=0
-            if minimum_minor is None
-            else invoice_selectors.net_billed_minor(
-                subscription_id=subscription.id, service_starts_at=period.starts_at, besides_period=period.id
+            commitment=commitment,
+            commitment_factor=_factor(period, _engine_period(period)),
+            commitment_billed_before_minor=desk.billed_before_minor(period, minimum_minor, commitment),
+            commitment_tax=None if minimum_minor is None and commitment is None else desk.tax(None),
+            discounts=invoice_discounts.discounts_for(
+                subscription=subscription, period=period, kind=kind, billed_at=billed_at
             ),
-            commitment_tax=None if minimum_minor is None else desk.tax(None),
         )
     )
 
@@ -82,6 +94,7 @@ class _Desk:
 
     subscription: Subscription
     entity: BillingEntity
+    billed_at: datetime  # decides which agreed prices count
     at: datetime
 
     def served(self, period: BillingPeriod) -> Iterator[invoice_draft.ChargeInput]:
@@ -107,14 +120,32 @@ class _Desk:
                 if charge.meter is None and charge.timing == "advance":
                     yield self._fixed(charge, period, effect="bill")
 
+    def used_in_advance(self, period: BillingPeriod) -> Iterator[invoice_draft.ChargeInput]:
+        """Yield the charges of a running period that are billed event by event, each with what was billed before."""
+        if period.kind == BillingPeriodKind.REGULAR:
+            for charge in plan_selectors.charges_of(period.plan_version):
+                if charge.meter is not None and charge.timing == "advance":
+                    yield self._usage(charge, period, effect="bill")
+
     def minimum_minor(self, period: BillingPeriod) -> int | None:
         """Return the least that a period costs: the plan's minimum times the served part, without parts of a cent."""
         version = period.plan_version
         whole_minor = plan_terms.minimum_commitment_minor(version)
-        if whole_minor is None or period.kind != BillingPeriodKind.REGULAR:
+        if whole_minor is None:
             return None
         factor = _factor(period, _engine_period(period))
         return whole_minor * factor.numerator // factor.denominator
+
+    def billed_before_minor(
+        self, period: BillingPeriod, minimum_minor: int | None, commitment: CommitmentTerms | None
+    ) -> int:
+        """Return what earlier documents billed for the period: everything for a minimum, usage for a commitment."""
+        if minimum_minor is None and commitment is None:
+            return 0
+        kinds = None if commitment is None else ("usage",)
+        return invoice_selectors.net_billed_minor(
+            subscription_id=self.subscription.id, service_starts_at=period.starts_at, line_kinds=kinds
+        )
 
     def tax(self, category: str | None) -> TaxDecision | None:
         """Return how a line of a category is taxed; None while that is not known."""
@@ -129,35 +160,41 @@ class _Desk:
         )
 
     def _fixed(self, charge: Charge, period: BillingPeriod, *, effect: Effect) -> invoice_draft.ChargeInput:
-        terms = plan_selectors.engine_terms(charge)
+        in_force = overrides.terms_for(subscription=self.subscription, charge=charge, billed_at=self.billed_at)
+        terms = in_force.terms
         served = _engine_period(period)
         if period.proration_mode == ProrationMode.NONE and period.cut_from_at is not None:
             # An unprorated change leaves the fees of the running period as they were.
             served = periods.Period(period.starts_at, period.cut_from_at)
         return invoice_draft.ChargeInput(
             terms=terms,
-            quantity=Decimal(1),
+            quantity=period.quantity if terms.per_quantity else Decimal(1),
             tax=self.tax(terms.tax_category),
             factor=_factor(period, served),
             service_period=served,
             effect=effect,
             rounding=Rounding(period.plan_version.rounding),
-            plan=_plan(period),
+            plan=in_force.plan_entry(_plan(period)),
         )
 
     def _usage(self, charge: Charge, period: BillingPeriod, *, effect: Effect) -> invoice_draft.ChargeInput:
-        terms, meter = plan_selectors.engine_terms(charge), charge.meter
+        in_force = overrides.terms_for(subscription=self.subscription, charge=charge, billed_at=self.billed_at)
+        terms, meter = in_force.terms, charge.meter
         assert meter is not None  # noqa: S101  asked by the caller
-        usage = metering_selectors.usage_quantity(
+        measure = metering_selectors.usage_measure(
             meter=meter,
+            terms=terms,
             customer_id=self.subscription.customer_id,
             subscription_id=self.subscription.id,
             starts_at=period.starts_at,
             ends_at=period.ends_at,
         )
+        usage = measure.usage
         return invoice_draft.ChargeInput(
             terms=terms,
             quantity=usage.quantity,
+            basis=measure.basis,
+            before=self._billed_state(terms, period),
             meter_version=meter.version,
             usage={
                 "meter": meter.public_id,
@@ -167,11 +204,30 @@ class _Desk:
                 "snapshot": usage.snapshot,
             },
             tax=self.tax(terms.tax_category),
-            factor=_factor(period, _engine_period(period)),
+            # What an event cost when it was billed stays, however its period ends.
+            factor=_WHOLE if terms.timing == "advance" else _factor(period, _engine_period(period)),
             service_period=_engine_period(period),
             effect=effect,
-            plan=_plan(period),
+            rounding=Rounding(period.plan_version.rounding),
+            plan=in_force.plan_entry(_plan(period)),
         )
+
+    def _billed_state(self, terms: ChargeTerms, period: BillingPeriod) -> Measured | None:
+        """Return up to where a charge in advance was billed event by event; None when nothing was."""
+        if terms.timing != "advance":
+            return None
+        line = invoice_selectors.usage_line_billed_last(
+            subscription_id=self.subscription.id, code=terms.code, service_starts_at=period.starts_at
+        )
+        if line is None:
+            return None
+        stored = {"quantity": line.decision["quantity"], "basis": line.decision.get("basis")}
+        return measured_from_document(stored, path="decision")
+
+
+def _billed_at(period: BillingPeriod, kind: InvoiceKind) -> datetime:
+    """Return when a document falls due to be made: the end of a period closed, the start of one begun."""
+    return period.ends_at if kind == InvoiceKind.CYCLE else period.starts_at
 
 
 def _plan(period: BillingPeriod) -> dict[str, str | int]:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from apps.engine import explain, invoice_draft
+from apps.engine.charge_models import charge_from_document
 from apps.engine.exact import decimal_text
 from apps.engine.money import parse_decimal
 from apps.invoices.models import InvoiceLine
@@ -72,8 +73,11 @@ def line_explain(*, line: InvoiceLine) -> LineExplanation:
             sample=[],
         )
     scope = _scope(line, meter)
-    usage = metering_selectors.usage_quantity_from_events(**scope, snapshot=decision["usage"]["snapshot"])
-    recomputed = invoice_draft.recompute(decision=decision, quantity=usage.quantity)
+    snapshot = decision["usage"]["snapshot"]
+    usage = metering_selectors.usage_quantity_from_events(**scope, snapshot=snapshot)
+    terms = charge_from_document(decision["terms"], currency=decision["currency"], path="terms", is_catalog=False)
+    basis = metering_selectors.usage_basis(**scope, terms=terms, snapshot=snapshot)
+    recomputed = invoice_draft.recompute(decision=decision, quantity=usage.quantity, basis=basis)
     return LineExplanation(
         line=line,
         explanation=explain.explain_line(decision=decision, recomputed=recomputed),

@@ -49,7 +49,7 @@ WHERE i.number IS NOT NULL AND (
 # What the books say is receivable from a customer, against what that customer's documents still owe.
 _RECEIVABLE_DIFFERS = """
 WITH owed AS (
-    SELECT customer_id, currency, sum(total_minor - paid_minor) AS minor FROM invoices_invoice
+    SELECT customer_id, currency, sum(total_minor - credit_minor - paid_minor) AS minor FROM invoices_invoice
     WHERE status IN ('OPEN', 'UNCOLLECTIBLE', 'PAID') GROUP BY 1, 2
 ), booked AS (
     SELECT t.customer_id, p.currency, sum(p.amount_minor) AS minor
@@ -68,9 +68,10 @@ SELECT i.number FROM invoices_invoice i LEFT JOIN LATERAL (
 ) captured ON true WHERE captured.minor <> i.paid_minor
 """
 
-# An active subscription always has a period that is not closed: else it is never billed again.
+# A subscription that is served always has a period that is not closed: else it is never billed again.
 _NOT_BILLED_ANY_MORE = """
-SELECT s.id::text FROM subscriptions_subscription s WHERE s.status = 'ACTIVE' AND NOT EXISTS (
+SELECT s.id::text FROM subscriptions_subscription s
+WHERE (s.status IN ('TRIALING', 'ACTIVE') OR (s.status = 'PAUSED' AND s.pause_mode = 'keep_fixed')) AND NOT EXISTS (
     SELECT 1 FROM subscriptions_billingperiod p WHERE p.subscription_id = s.id AND p.status <> 'CLOSED'
 )
 """

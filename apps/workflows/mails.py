@@ -23,6 +23,7 @@ def invoice_issued_mail(*, invoice_id: UUID, wall_at: datetime) -> None:
         facts={
             "invoice": invoice,
             "total": str(Money(invoice.total_minor, invoice.currency)),
+            "owed": str(Money(invoice.due_minor, invoice.currency)) if invoice.credit_minor else "",
             "discounts": [
                 {
                     "name": discount.name,

@@ -10,7 +10,7 @@ from apps.common.actors import SCHEDULE
 from apps.common.tasks import for_each_tenant, tenant_task, wake_each_tenant
 from apps.messaging import services as messaging_services
 from apps.metering import services as metering_services
-from apps.workflows import collection, cycle_close, invariants, relay
+from apps.workflows import advance_usage, collection, cycle_close, invariants, relay
 
 
 @shared_task(name="workflows.outbox_relay_all")
@@ -36,6 +36,18 @@ def billing_run_all(**_future: Any) -> None:
 def billing_run(*, schema_name: str, **_future: Any) -> None:
     """Begin and close what is due in one tenant."""
     cycle_close.billing_run_if_due(actor=SCHEDULE, at=clock.now(), wall_at=clock.now())
+
+
+@shared_task(name="workflows.usage_bill_all")
+def usage_bill_all(**_future: Any) -> None:
+    """Wake each tenant's billing of usage in advance."""
+    wake_each_tenant(usage_bill)
+
+
+@tenant_task(name="workflows.usage_bill")
+def usage_bill(*, schema_name: str, **_future: Any) -> None:
+    """Bill one tenant's usage on charges that are billed event by event."""
+    advance_usage.usage_bill_due(actor=SCHEDULE, at=clock.now())
 
 
 @shared_task(name="workflows.drafts_finalize_all")

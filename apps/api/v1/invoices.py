@@ -56,6 +56,7 @@ class InvoiceSerializer(serializers.Serializer):
     subtotal = MoneyField("subtotal_minor")
     tax = MoneyField("tax_minor")
     total = MoneyField("total_minor")
+    credit = MoneyField("credit_minor")
     paid = MoneyField("paid_minor")
     due = MoneyField("due_minor")
     period_starts_at = InstantField(allow_null=True)
@@ -73,7 +74,7 @@ class InvoiceSerializer(serializers.Serializer):
         return str(row.status).lower()
 
     def get_kind(self, row: Any) -> str:
-        """Return start or cycle."""
+        """Return start, cycle or usage."""
         return str(row.kind).lower()
 
     def get_is_overdue(self, row: Any) -> bool:

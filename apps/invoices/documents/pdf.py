@@ -76,8 +76,16 @@ def printed(*, snapshot: dict[str, Any], mark: str) -> dict[str, Any]:
         "subtotal": page.money(snapshot["totals"]["subtotal"]),
         "tax": page.money(snapshot["totals"]["tax"]),
         "total": page.money(snapshot["totals"]["total"]),
+        "credit": _credit(snapshot["totals"], page),
+        "due": page.money(snapshot["totals"].get("due", snapshot["totals"]["total"])),
         "footer": snapshot["seller"]["footer"],
     }
+
+
+def _credit(totals: dict[str, str], page: "_Writer") -> list[dict[str, str]]:
+    """Return the row about the customer's account, if there is one."""
+    words = snapshots.account_credit_words(totals)
+    return [] if words is None else [{"label": words[0], "amount": page.money(words[1])}]
 
 
 class _Writer:

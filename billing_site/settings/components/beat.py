@@ -20,6 +20,8 @@ BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "seal journal and audit": _every(5, "workflows.journal_seal_all"),
     # Time zones make some customer's period end in every hour; a minute keeps test clocks lively too.
     "close due periods": _every(60, "workflows.billing_run_all"),
+    # Charges in advance are billed when the usage happens, not at the end of its period.
+    "bill usage in advance": _every(60, "workflows.usage_bill_all"),
     # Drafts past their grace become documents.
     "finalise drafts past grace": _every(60, "workflows.drafts_finalize_all"),
     # Outcomes we did not hear are looked up, never repeated.
