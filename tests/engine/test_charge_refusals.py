@@ -90,6 +90,8 @@ def test_terms_are_refused_with_place_and_remedy(document: dict[str, Any], path:
         ({**RATE, "prices_by": {**SHORT, "match": []}}, ".match", "named fields"),
         ({**RATE, "prices_by": {**SHORT, "match": {True: {}}}}, ".match", "named fields"),
         ({**RATE, "prices_by": {**SHORT, "match": {"eu": {"rate": "1"}}}}, ".match.eu.rate", "not a known field"),
+        ({**RATE, "prices_by": {**SHORT, "match": {"eu": {"rate": None}}}}, ".match.eu.rate", "not a known field"),
+        ({**RATE, "prices_by": {**SHORT, "match": {"eu": {"tiers": LADDER}}}}, ".match.eu.tiers", "does not belong"),
         ({**RATE, "prices_by": {**SHORT, "match": {"eu": {"model": "flat"}}}}, ".match.eu.model", "per_unit"),
         ({**RATE, "prices_by": {**SHORT, "match": {"eu": {"model": "volume"}}}}, ".match.eu.tiers", "required"),
         ({**RATE, "prices_by": {**SHORT, "match": {"eu": {"unit_rate": 1}}}}, ".match.eu.unit_rate", "in quotes"),

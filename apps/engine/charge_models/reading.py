@@ -167,7 +167,9 @@ def _refuse_missing(fields: Mapping[str, Any], model: str, required: frozenset[s
 
 def _read_cell_price(value: object, own_model: str, currency: str, path: str) -> ChargeTerms | None:
     """Read the price of one cell; an empty one is the charge's own price, which is None."""
-    fields = {key: item for key, item in documents.read_mapping(value, path=path).items() if item is not None}
+    written = documents.read_mapping(value, path=path)
+    documents.refuse_unknown_keys(written, known={"model", *CELL_KEYS}, path=path)
+    fields = {key: item for key, item in written.items() if item is not None}
     if not fields:
         return None
     is_plain_rate = set(fields) == {"unit_rate"} or own_model == "overage"
@@ -175,8 +177,8 @@ def _read_cell_price(value: object, own_model: str, currency: str, path: str) ->
     if model not in CELL_MODELS:
         raise InvalidTerms(f"must be one of {', '.join(CELL_MODELS)}, not {model!r}", path=at_key(path, "model"))
     parameters = MODEL_PARAMETERS[model]
-    known = {"model"} | ((parameters.required | parameters.optional) & set(CELL_KEYS))
-    documents.refuse_unknown_keys(fields, known=known, path=path)
+    for key in sorted(fields.keys() - {"model"} - parameters.required - parameters.optional):
+        raise InvalidTerms(f'does not belong to the model "{model}"; remove it', path=at_key(path, key))
     _refuse_missing(fields, model, parameters.required, path)
     price = _Reader(charge=fields, currency=currency, path=path).price(model)
     return _made({"code": "cell", "model": model, **price}, path)
