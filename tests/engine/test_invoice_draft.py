@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from apps.engine.charge_models import ChargeTerms
 from apps.engine.discounts import DiscountKind, DiscountTerms
 from apps.engine.errors import CurrencyUnknown, InvalidDecision, InvalidDraft, TaxNotKnown, UnitsOutOfRange
+from apps.engine.explain import explain_line
 from apps.engine.hashing import canonical_json
 from apps.engine.invoice_draft import (
     ChargeInput,
@@ -268,6 +269,18 @@ def test_tax_is_on_what_discounts_leave() -> None:
     assert draft.lines[0].decision["discounts"] == [{"id": "welcome", "code": "WELCOME", "amount_minor": 990}]
     assert draft.lines[0].decision["amount_minor"] == 9900
     assert "discounts" not in draft.lines[2].decision
+
+
+def test_the_explanation_names_discounts_and_taxes_what_they_leave() -> None:
+    fee, calls, _ = build_invoice_draft(facts=month(discounts=(coupon(),))).lines
+    explained = explain_line(decision=stored(fee.decision), recomputed=None)
+    assert explained.formula[-1] == "Discount WELCOME takes 9.90 EUR from this line."
+    assert "on 89.10 EUR: 16.93 EUR" in explained.tax
+    assert is_reproduced(
+        decision=calls.decision, recomputed=recompute(decision=calls.decision, quantity=calls.quantity)
+    )
+    credit = build_invoice_draft(facts=facts(charge(BASE_FEE, effect="credit"))).lines[0]
+    assert "on -99.00 EUR: -18.81 EUR" in explain_line(decision=credit.decision, recomputed=None).tax
 
 
 def test_a_discount_that_takes_nothing_leaves_no_trace() -> None:
