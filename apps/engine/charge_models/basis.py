@@ -123,7 +123,7 @@ def cell_of(terms: ChargeTerms, values: Mapping[str, str | None]) -> int:
     """
     if terms.prices_by is None:
         raise InvalidTerms("is missing; without a price matrix there are no cells", path="prices_by")
-    return next(index for index, cell in enumerate(terms.prices_by.cells) if cell.matches(values))
+    return terms.prices_by.cell_of(values)
 
 
 def fold_units(terms: ChargeTerms, groups: Iterable[tuple[Mapping[str, str | None], Decimal]]) -> Basis:

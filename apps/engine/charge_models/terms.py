@@ -86,10 +86,6 @@ class MatrixCell:
         if self.price is not None and self.price.model not in CELL_MODELS:
             raise InvalidTerms(f"must be one of {', '.join(CELL_MODELS)}, not {self.price.model!r}", path="price.model")
 
-    def matches(self, values: Mapping[str, str | None]) -> bool:
-        """Tell whether events with these values of properties are priced here."""
-        return all(values.get(name) == value for name, value in self.when)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PriceMatrix:
@@ -97,8 +93,18 @@ class PriceMatrix:
 
     properties: tuple[str, ...]
     cells: tuple[MatrixCell, ...]
+    # For each set of properties that cells look at: from their values to the first such cell. One look-up per set finds
+    # the cell of an event, however many cells there are.
+    lookup: Mapping[tuple[str, ...], Mapping[tuple[str | None, ...], int]] = field(
+        init=False, repr=False, compare=False
+    )
 
     def __post_init__(self) -> None:
+        lookup: dict[tuple[str, ...], dict[tuple[str | None, ...], int]] = {}
+        for position, cell in enumerate(self.cells):
+            names, values = tuple(name for name, _ in cell.when), tuple(value for _, value in cell.when)
+            lookup.setdefault(names, {}).setdefault(values, position)
+        object.__setattr__(self, "lookup", lookup)
         if not self.cells or self.cells[-1].when:
             raise InvalidTerms("is required; write {} for the charge's own price", path="default")
         if len(self.cells) == 1:
@@ -112,19 +118,23 @@ class PriceMatrix:
         for position, cell in enumerate(self.cells[:-1]):
             self._ensure_reached(cell, position, at_key("match", position))
 
+    def cell_of(self, values: Mapping[str, str | None]) -> int:
+        """Return the index of the first cell that matches; a property that is missing or null matches no value."""
+        found = (by_values.get(tuple(values.get(name) for name in names)) for names, by_values in self.lookup.items())
+        return min(position for position in found if position is not None)
+
     def _ensure_reached(self, cell: MatrixCell, position: int, path: str) -> None:
         if not cell.when:
             raise InvalidTerms("must name a value; what has none belongs into `default`", path=at_key(path, "when"))
         for name, _ in cell.when:
             if name not in self.properties:
                 raise InvalidTerms(f'"{name}" is not among the properties; add it there', path=at_key(path, "when"))
-        values = dict(cell.when)
-        for earlier, other in enumerate(self.cells[:position]):
-            if other.matches(values):
-                raise InvalidTerms(
-                    f"is never reached, because match[{earlier}] comes first; remove it or move it up",
-                    path=at_key(path, "when"),
-                )
+        first = self.cell_of(dict(cell.when))
+        if first < position:
+            raise InvalidTerms(
+                f"is never reached, because match[{first}] comes first; remove it or move it up",
+                path=at_key(path, "when"),
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
