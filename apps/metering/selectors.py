@@ -22,7 +22,7 @@ from apps.metering.usage_quantities import (
     usage_quantity_from_events,
 )
 from apps.metering.usage_readings import hour_of
-from apps.metering.usage_series import GRANULARITIES, UsageBucket, usage_series
+from apps.metering.usage_series import GRANULARITIES, UsageBucket, usage_between, usage_series
 
 __all__ = [
     "GRANULARITIES",
@@ -39,6 +39,7 @@ __all__ = [
     "quarantined_by_reference",
     "quarantined_queryset",
     "usage_basis",
+    "usage_between",
     "usage_events_sample",
     "usage_measure",
     "usage_quantity",

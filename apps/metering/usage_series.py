@@ -6,12 +6,12 @@ carries over begins each piece with what the time before it left, so it has a qu
 """
 
 import json
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from itertools import islice
+from itertools import islice, pairwise
 from typing import Any, Final
 from uuid import UUID
 
@@ -73,6 +73,23 @@ def usage_series(
     return buckets
 
 
+def usage_between(
+    *, meter: Meter, customer_id: UUID, subscription_id: UUID | None, edges: Sequence[datetime]
+) -> list[UsageBucket]:
+    """
+    Return usage between each two neighbouring edges, such as the midnights of a time zone, folded from raw events.
+
+    Pieces without usage are left out. For aggregations whose hours do not add up to days.
+    """
+    if len(edges) < 2:
+        return []
+    scope = usage_scope(
+        meter=meter, customer_id=customer_id, subscription_id=subscription_id, starts_at=edges[0], ends_at=edges[-1]
+    )
+    with counted_events(meter=meter, scope=scope, snapshot=None, carries_over=meter.has_carry_over) as (_seen, events):
+        return list(_fold_pieces(meter, pairwise(edges), scope, events))
+
+
 def _totalled(meter: Meter, scope: dict[str, Any], granularity: str, group_by: Sequence[str]) -> Generator[UsageBucket]:
     asked = {**scope, "granularity": granularity, "group_by": list(group_by), "limit": BUCKETS_MAX + 1}
     for bucket_at, group, count, total, largest in fetch_all(usage_sql.SERIES, asked):
@@ -83,15 +100,18 @@ def _folded(meter: Meter, scope: dict[str, Any], granularity: str, group_by: Seq
     with counted_events(
         meter=meter, scope=scope, snapshot=None, group_by=group_by, carries_over=meter.has_carry_over
     ) as (_snapshot, events):
-        yield from _fold_pieces(meter, scope, granularity, events)
+        yield from _fold_pieces(meter, _pieces(scope["starts_at"], scope["ends_at"], granularity), scope, events)
 
 
 def _fold_pieces(
-    meter: Meter, scope: dict[str, Any], granularity: str, events: Iterator[CountedEvent]
+    meter: Meter,
+    pieces: Iterable[tuple[datetime, datetime]],
+    scope: dict[str, Any],
+    events: Iterator[CountedEvent],
 ) -> Iterator[UsageBucket]:
     coming = next(events, None)
     tallies: dict[str, Tally] = {}
-    for bucket_at, ends_at in _pieces(scope["starts_at"], scope["ends_at"], granularity):
+    for bucket_at, ends_at in pieces:
         starts_at = max(bucket_at, scope["starts_at"])
         if meter.has_carry_over:
             for tally in tallies.values():

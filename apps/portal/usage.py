@@ -19,6 +19,8 @@ CHART_HEIGHT = 120
 BAR_WIDTH = 16
 BAR_STEP = 20
 DAYS_SHOWN = 62
+# Aggregations of which a day is the sum, or the largest, of its hours.
+HOURS_ADD_UP = (MeterAggregation.COUNT, MeterAggregation.SUM, MeterAggregation.MAX)
 # Digits behind the point in the daily table: enough to see, exact amounts are on the invoice.
 DIGITS_SHOWN = Decimal("0.001")
 
@@ -111,7 +113,7 @@ def _meter_usage(
     )
     zone = ZoneInfo(subscription.timezone)
     days = _days(period.starts_at.astimezone(zone).date(), period.ends_at.astimezone(zone), until=at.astimezone(zone))
-    by_day = _used_by_day(meter, subscription, period, days[0], zone)
+    by_day = _used_by_day(meter, subscription, period, days, zone)
     largest = max((quantity for quantity, _ in by_day.values()), default=Decimal(0))
     return MeterUsage(
         name=meter.name,
@@ -128,14 +130,16 @@ def _meter_usage(
 
 
 def _used_by_day(
-    meter: Meter, subscription: Subscription, period: BillingPeriod, first: date, zone: ZoneInfo
+    meter: Meter, subscription: Subscription, period: BillingPeriod, days: list[date], zone: ZoneInfo
 ) -> dict[date, tuple[Decimal, int]]:
-    """Return quantity and number of events per local day, folded from hours: days begin at the customer's midnight."""
+    """Return quantity and number of events per local day: days begin at the customer's midnight."""
+    if meter.aggregation not in HOURS_ADD_UP:
+        return _folded_by_day(meter, subscription, period, days, zone)
     hours = metering_selectors.usage_series(
         meter=meter,
         customer_id=subscription.customer_id,
         subscription_id=subscription.id,
-        starts_at=max(period.starts_at, datetime.combine(first, time(), tzinfo=zone)),
+        starts_at=max(period.starts_at, datetime.combine(days[0], time(), tzinfo=zone)),
         ends_at=period.ends_at,
         granularity="hour",
     )
@@ -148,6 +152,19 @@ def _used_by_day(
         quantity = max(quantity, used) if meter.aggregation == MeterAggregation.MAX else quantity + used
         by_day[day] = (quantity, count + hour.event_count)
     return by_day
+
+
+def _folded_by_day(
+    meter: Meter, subscription: Subscription, period: BillingPeriod, days: list[date], zone: ZoneInfo
+) -> dict[date, tuple[Decimal, int]]:
+    """Return the same of a meter whose hours say nothing about the day: an average of averages is no average."""
+    midnights = [datetime.combine(day, time(), tzinfo=zone) for day in (*days, days[-1] + timedelta(days=1))]
+    edges = sorted({min(max(midnight, period.starts_at), period.ends_at) for midnight in midnights})
+    pieces = metering_selectors.usage_between(
+        meter=meter, customer_id=subscription.customer_id, subscription_id=subscription.id, edges=edges
+    )
+    divisor = _divisor(meter)
+    return {piece.starts_at.astimezone(zone).date(): (piece.quantity / divisor, piece.event_count) for piece in pieces}
 
 
 def _bar(viewer: Viewer, index: int, day: date, used: tuple[Decimal, int], largest: Decimal) -> Bar:

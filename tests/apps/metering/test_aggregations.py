@@ -292,3 +292,22 @@ def test_hand_written_events_that_the_door_would_refuse_are_named(tenant):
         ("/4", "unknown_field"),
         ("/5", "invalid_type"),
     ]
+
+
+def test_pieces_between_any_edges_are_folded_each_by_itself(customer, at):
+    """S063: days of the customer's own zone: an average of hours is no average of the day."""
+    meter = metering.meter(code="m", aggregation="average", value_property="v")
+    edges = [datetime(2026, 1, day, 23, tzinfo=UTC) for day in (4, 5, 6, 7)]
+    moments = [edges[0], edges[0] + timedelta(hours=1), edges[1] - timedelta(microseconds=1), edges[2], edges[3]]
+    batch = [
+        metering.event(occurred_at=moment.isoformat(), properties={"v": str(value)})
+        for moment, value in zip(moments, (1, 2, 6, 5, 100), strict=True)
+    ]
+    assert metering.send(*batch, at=at).accepted == 5
+    window = {"meter": meter, "customer_id": customer.id, "subscription_id": None}
+    pieces = selectors.usage_between(**window, edges=edges)
+    assert [(piece.starts_at, piece.quantity, piece.event_count) for piece in pieces] == [
+        (edges[0], 3, 3),
+        (edges[2], 5, 1),
+    ]
+    assert selectors.usage_between(**window, edges=edges[:1]) == []
