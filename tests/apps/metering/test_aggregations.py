@@ -295,7 +295,7 @@ def test_hand_written_events_that_the_door_would_refuse_are_named(tenant):
 
 
 def test_pieces_between_any_edges_are_folded_each_by_itself(customer, at):
-    """S063: days of the customer's own zone: an average of hours is no average of the day."""
+    """Days of a zone of its own: an average of hours is no average of the day."""
     meter = metering.meter(code="m", aggregation="average", value_property="v")
     edges = [datetime(2026, 1, day, 23, tzinfo=UTC) for day in (4, 5, 6, 7)]
     moments = [edges[0], edges[0] + timedelta(hours=1), edges[1] - timedelta(microseconds=1), edges[2], edges[3]]

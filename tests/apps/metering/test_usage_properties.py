@@ -79,7 +79,7 @@ def inside(events: list[Drawn], window: tuple[datetime, datetime]) -> list[Drawn
 @drawn
 @given(events=drawn_events, window=bounds)
 def test_a_quantity_is_the_fold_of_the_raw_events(meters, at, events, window):
-    """S060, S063: totals, edges, raw events and the snapshot's reading agree for any half-open window of instants."""
+    """S063: totals, edges, raw events and the snapshot's reading agree for any half-open window of instants."""
     customer = stored(events, at)
     for meter in meters:
         exact = expected(meter, events, *window)
