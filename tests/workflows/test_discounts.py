@@ -15,11 +15,12 @@ from apps.invoices.errors import DiscountUsedUp
 from apps.invoices.models import BillingEntity, Invoice, InvoiceDiscount, InvoiceLine, InvoiceStatus
 from apps.ledger import selectors as ledger_selectors
 from apps.lifecycle.services import transition_apply
+from apps.notifications.models import Mail
 from apps.subscriptions import discounts as discount_services
 from apps.subscriptions import overrides
-from apps.workflows import cycle_close, drafting, explanations, invariants
+from apps.workflows import cycle_close, drafting, explanations, invariants, mails
 from tests import races
-from tests.builders import customers, discounts, metering, plans, subscriptions, taxes
+from tests.builders import customers, discounts, faces, metering, plans, subscriptions, taxes
 from tests.builders.discounts import APPROVER, SELLER
 from tests.builders.subscriptions import START
 
@@ -107,6 +108,21 @@ def test_two_coupons_are_named_line_by_line_on_everything(world):
     assert "Discount CALLS takes 20.00 USD from this line." in explained.explanation.formula
     assert _revenue() == (9000, 2700)
     assert invariants.invariants_check(at=APRIL) == []
+
+
+@pytest.mark.django_db
+def test_page_and_mail_name_each_discount(world):
+    clock, customer, _ = world
+    discounts.discount(customer=customer, coupon=discounts.coupon())
+    subscriptions.advance(clock, FEBRUARY.replace(hour=6))
+    invoice = Invoice.objects.get()
+    page = faces.browser(faces.portal_user(customer)).get(f"/portal/invoices/{invoice.public_id}/").content.decode()
+    for words in ("Discount: Welcome (WELCOME)", "-$10.00", "$90.00"):
+        assert words in page
+    mails.invoice_issued_mail(invoice_id=invoice.id, wall_at=FEBRUARY)
+    body = Mail.objects.get(kind="invoice_finalized").body
+    assert "Less     10.00 USD, Welcome (WELCOME)" in body
+    assert "90.00 USD" in body
 
 
 def _revenue() -> tuple[int, int]:
