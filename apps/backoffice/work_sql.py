@@ -17,7 +17,8 @@ UNION ALL
 SELECT 'drafts', currency, count(*), sum(total_minor)::bigint, min(drafted_at)
 FROM invoices_invoice WHERE status = 'DRAFT' GROUP BY currency
 UNION ALL
-SELECT 'overdue', i.currency, count(*), sum(i.total_minor - i.credit_minor - i.paid_minor)::bigint, min(i.due_date)::timestamptz
+SELECT 'overdue', i.currency, count(*), sum(i.total_minor - i.credit_minor - i.paid_minor)::bigint,
+       min(i.due_date)::timestamptz
 FROM invoices_invoice i
 JOIN customers_customer c ON c.id = i.customer_id
 LEFT JOIN customers_testclock k ON k.id = c.test_clock_id

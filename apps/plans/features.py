@@ -34,6 +34,7 @@ class FeatureGrant:
     meter_code: str = ""
     on_exceed: str = ""
     matched: str = ""
+    is_prorated: bool = False  # the limit shrinks with a period that is served in part
 
 
 NOT_GRANTED: Final = FeatureGrant(is_granted=False)
@@ -66,4 +67,5 @@ def _grant(row: Feature) -> FeatureGrant:
         meter_code=row.meter.code if row.meter is not None else "",
         on_exceed=row.on_exceed,
         matched=row.code,
+        is_prorated=row.is_prorated,
     )

@@ -148,6 +148,9 @@ class Feature(Entity):
     is_unlimited = models.BooleanField(default=False)
     meter = models.ForeignKey(Meter, null=True, blank=True, on_delete=models.PROTECT, related_name="features")
     on_exceed = models.CharField(max_length=8, blank=True)
+    is_prorated = models.BooleanField(
+        default=False, help_text="A period that is served in part has that part of the limit."
+    )
 
     class Meta:
         ordering = ["code"]

@@ -16,7 +16,7 @@ from apps.engine.money import minor_to_text
 from apps.lifecycle.services import transition_apply
 from apps.messaging import services as messaging_services
 from apps.metering.models import Meter
-from apps.plans import documents, pricing, selectors
+from apps.plans import cliffs, documents, pricing, selectors
 from apps.plans.errors import PlanDocumentInvalid, PlanExamplesFailed, PlanVersionNotDraft, PlanVersionNotReady
 from apps.plans.models import Charge, Feature, Plan, PlanVersion, PlanVersionStatus
 
@@ -29,6 +29,7 @@ class PlanApplied:
     version: PlanVersion
     is_changed: bool
     difference: tuple[str, ...]
+    warnings: tuple[str, ...] = ()  # price jumps that the terms have
 
 
 @unit_of_work
@@ -42,13 +43,14 @@ def plan_document_apply(*, document: Mapping[str, Any], actor: Actor, at: dateti
     :raises PlanDocumentInvalid: naming every problem; nothing is stored then
     """
     meters = selectors.meters_current()
-    canonical = documents.validate(document=document, known_meters=meters.keys())
+    canonical = documents.validate(document=document, known_meters=meters)
+    warnings = tuple(map(str, cliffs.cliffs_of(charges=canonical.charges, currency=canonical.currency)))
     plan, is_new = _plan_locked(canonical)
     newest = PlanVersion.objects.filter(plan=plan).order_by("-version").first()
     is_same = newest is not None and newest.document_hash == canonical.hash
     moved = _meters_moved(newest, meters) if newest is not None and newest.status == PlanVersionStatus.DRAFT else ()
     if newest is not None and is_same and not moved:
-        return PlanApplied(plan=plan, version=newest, is_changed=False, difference=())
+        return PlanApplied(plan=plan, version=newest, is_changed=False, difference=(), warnings=warnings)
     difference = documents.differences(
         before=newest.document if newest is not None else {}, after=canonical.to_document()
     )
@@ -58,7 +60,7 @@ def plan_document_apply(*, document: Mapping[str, Any], actor: Actor, at: dateti
         after = {"code": plan.code, "name": plan.name}
         audit_services.entry_write(entity=plan, action="create", actor=actor, at=at, before={}, after=after)
     _draft_record(version, newest, (*difference, *moved), actor=actor, at=at)
-    return PlanApplied(plan=plan, version=version, is_changed=True, difference=(*difference, *moved))
+    return PlanApplied(plan=plan, version=version, is_changed=True, difference=(*difference, *moved), warnings=warnings)
 
 
 @unit_of_work
@@ -79,6 +81,7 @@ def plan_version_publish(*, plan_code: str, version: int, actor: Actor, at: date
             facts={"status": str(draft.status)},
         )
     canonical = _ready_to_publish(draft)
+    _refuse_cliffs(draft, canonical)
     _refuse_failed_examples(draft, canonical)
     transition_apply(
         instance=draft,
@@ -177,6 +180,7 @@ def _parts_store(version: PlanVersion, canonical: documents.CanonicalPlan, meter
             is_unlimited=feature.is_unlimited,
             meter=meters[feature.meter] if feature.meter else None,
             on_exceed=feature.on_exceed,
+            is_prorated=feature.is_prorated,
         )
         for feature in canonical.features
     )
@@ -223,7 +227,7 @@ def _ready_to_publish(draft: PlanVersion) -> documents.CanonicalPlan:
     meters = selectors.meters_current()
     problems: list[FieldProblem] = []
     try:
-        canonical = documents.validate(document=draft.document, known_meters=meters.keys())
+        canonical = documents.validate(document=draft.document, known_meters=meters)
     except PlanDocumentInvalid as error:
         # What was valid when it was drafted may name a meter that was retired since.
         raise PlanVersionNotReady(f"{draft} cannot be published: {error.detail}", problems=error.problems) from error
@@ -248,8 +252,28 @@ def _ready_to_publish(draft: PlanVersion) -> documents.CanonicalPlan:
     return canonical
 
 
+def _refuse_cliffs(draft: PlanVersion, canonical: documents.CanonicalPlan) -> None:
+    limit_minor = canonical.cliff_limit_minor
+    if limit_minor is None:
+        return
+    limit = minor_to_text(limit_minor, canonical.currency)
+    problems = tuple(
+        FieldProblem("/cliff_limit", "cliff_above_limit", f"{cliff}, more than the limit of {limit} {cliff.currency}")
+        for cliff in cliffs.cliffs_of(charges=canonical.charges, currency=canonical.currency)
+        if abs(cliff.jump_minor) > limit_minor
+    )
+    if problems:
+        listed = "; ".join(problem.detail for problem in problems)
+        raise PlanVersionNotReady(
+            f"{draft} cannot be published: {listed}. Smooth the terms, or raise cliff_limit.", problems=problems
+        )
+
+
 def _refuse_failed_examples(draft: PlanVersion, canonical: documents.CanonicalPlan) -> None:
     problems = []
+    if not canonical.examples and canonical.has_metered_charge:
+        detail = "must hold at least one example, because usage is charged: the usage of a period and what it costs"
+        problems.append(FieldProblem("/examples", "examples_missing", detail))
     for mismatch in pricing.examples_mismatched(plan=canonical):
         expected, actual = (
             minor_to_text(minor, canonical.currency) for minor in (mismatch.expected_minor, mismatch.actual_minor)

@@ -101,6 +101,7 @@ ACME = DemoTenant(
                 }
             ],
             "features": _FEATURES,
+            "examples": [{"usage": {"requests": "60"}, "total": "31.00"}],
         },
         {
             "plan": "growth",
@@ -132,6 +133,7 @@ ACME = DemoTenant(
                 },
             ],
             "features": {**_FEATURES, "sso": True},
+            "examples": [{"usage": {"requests": "300", "traffic_gb": "10"}, "total": "126.40"}],
         },
     ),
     customers=(
@@ -259,6 +261,7 @@ GLOBEX = DemoTenant(
                 },
             ],
             "features": _FEATURES,
+            "examples": [{"usage": {"compute_minutes": "1200", "peak_seats": "5"}, "total": "110.00"}],
         },
     ),
     customers=(

@@ -11,6 +11,7 @@ PLAN = {
     "effective_at": "2025-01-01T00:00:00Z",
     "base_fee": {"amount": "10.00", "timing": "arrears"},
     "charges": [{"code": "calls", "meter": "calls", "model": "per_unit", "unit_rate": "0.50"}],
+    "examples": [{"usage": {"calls": "2"}, "total": "11.00"}],
 }
 CUSTOMER = {"external_id": "acme", "name": "Acme Ltd", "currency": "USD", "email": "ada@acme.example"}
 METHOD = {"token": "tok_approve", "label": "Visa ending 4242"}

@@ -12,6 +12,7 @@ BIGGER = {
     "plan": "bigger",
     "name": "Bigger",
     "base_fee": {"amount": "62.00", "timing": "advance"},
+    "examples": [{"usage": {"calls": "2"}, "total": "63.00"}],
 }
 
 

@@ -24,6 +24,7 @@ PLAN = {
             "tiers": [{"up_to": "2", "unit_rate": "1.00"}, {"up_to": None, "unit_rate": "0.50"}],
         }
     ],
+    "examples": [{"usage": {"api_calls": "5"}, "total": "102.50"}],
 }
 
 

@@ -1,10 +1,13 @@
 """Reach plans through pricing documents and the services."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from apps.common.actors import OPERATOR
-from apps.plans import selectors, services
+from apps.engine.money import minor_to_text
+from apps.plans import documents, pricing, selectors, services
+from apps.plans.errors import PlanDocumentInvalid
 from apps.plans.models import PlanVersion
 from tests.builders import metering
 
@@ -23,7 +26,11 @@ CALLS: dict[str, Any] = {
 def plan_document(
     *, code: str = "growth", base_fee: str | None = "99.00", base_fee_timing: str = "advance", **overrides: Any
 ) -> dict[str, Any]:
-    """Return the pricing document of a monthly plan in US dollars; overrides are fields of the document."""
+    """
+    Return the pricing document of a monthly plan in US dollars; overrides are fields of the document.
+
+    Its golden example is what the terms themselves make of no usage: a test of examples writes its own.
+    """
     document = {
         "plan": code,
         "name": code.capitalize(),
@@ -33,7 +40,20 @@ def plan_document(
         "base_fee": None if base_fee is None else {"amount": base_fee, "timing": base_fee_timing},
         "charges": [CALLS],
     }
-    return document | overrides
+    document |= overrides
+    if "examples" not in document:
+        document["examples"] = [{"usage": {}, "total": _price_of_nothing(document)}]
+    return document
+
+
+def _price_of_nothing(document: dict[str, Any]) -> str:
+    try:
+        plan = documents.validate(document=document)
+    except PlanDocumentInvalid:
+        return "0.00"  # a test of what is refused
+    example = documents.PlanExample(name="", usage={}, total_minor=-1)
+    (mismatch,) = pricing.examples_mismatched(plan=replace(plan, examples=(example,)))
+    return minor_to_text(mismatch.actual_minor, plan.currency)
 
 
 def drafted_plan(*, at: datetime = DRAFTED, **overrides: Any) -> PlanVersion:

@@ -35,6 +35,7 @@ PLAN = {
             "tiers": [{"up_to": "100", "unit_rate": "0.10"}, {"up_to": None, "unit_rate": "0.05"}],
         }
     ],
+    "examples": [{"usage": {"calls": "120"}, "total": "31.00"}],
 }
 
 

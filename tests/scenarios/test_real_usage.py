@@ -41,6 +41,8 @@ PLAN = {
         },
         {"code": "traffic", "meter": "traffic_gb", "model": "per_unit", "unit_rate": "0.12"},
     ],
+    # 5 x 0.10 + 45 x 0.035 + 10 x 0.0125 = 2.20, and 2 x 0.12
+    "examples": [{"usage": {"requests": "60", "traffic_gb": "2"}, "total": "2.44"}],
 }
 
 

@@ -14,7 +14,8 @@ from apps.api.errors import RequestInvalid
 from apps.api.schema import page
 from apps.api.serializers import EmptySerializer, InstantField, PublicIdField, StrictSerializer
 from apps.common.errors import FieldProblem
-from apps.plans import selectors, services
+from apps.plans import estimates, selectors, services
+from apps.plans.documents.schema import USAGE_ITEMS_MAX
 
 
 class PlanVersionSerializer(serializers.Serializer):
@@ -52,22 +53,35 @@ class PlanAppliedSerializer(serializers.Serializer):
     status = serializers.SerializerMethodField()
     is_changed = serializers.BooleanField()
     difference = serializers.JSONField()
+    warnings = serializers.ListField(child=serializers.CharField())
 
     def get_status(self, row: Any) -> str:
         """Return draft, published or retired."""
         return str(row.version.status).lower()
 
 
+class EstimatePeriodSerializer(StrictSerializer):
+    """The part of a period that is priced."""
+
+    starts_at = InstantField()
+    ends_at = InstantField()
+
+
 class EstimateSerializer(StrictSerializer):
-    """Either a charge with units, or a plan with usage."""
+    """Either a charge with its usage, or a plan with usage by meter."""
 
     charge = serializers.DictField(required=False)
     currency = serializers.CharField(max_length=3, required=False)
     units = serializers.CharField(max_length=60, required=False)
+    groups = serializers.ListField(child=serializers.DictField(), required=False, max_length=USAGE_ITEMS_MAX)
+    events = serializers.ListField(required=False, max_length=USAGE_ITEMS_MAX)
+    amount = serializers.CharField(max_length=60, required=False)
     rounding = serializers.CharField(max_length=10, required=False)
     plan = serializers.CharField(max_length=60, required=False)
     version = serializers.IntegerField(min_value=1, required=False)
     usage = serializers.DictField(required=False)
+    quantity = serializers.CharField(max_length=60, required=False)
+    period = EstimatePeriodSerializer(required=False)
 
 
 class PlanList(ApiView):
@@ -130,13 +144,20 @@ class PricingEstimate(ApiView):
         data = self.read(EstimateSerializer)
         if ("charge" in data) == ("plan" in data):
             raise RequestInvalid(
-                "Give either a charge (with currency and units) or a plan (with usage).",
+                "Give either a charge (with currency and usage) or a plan (with usage by meter).",
                 problems=(FieldProblem("/charge", "required", "either this or 'plan'"),),
             )
+        period = data.get("period")
+        span = None if period is None else (period["starts_at"], period["ends_at"])
         if "plan" in data:
             return Response(
-                selectors.plan_estimate(
-                    plan_code=data["plan"], version=data.get("version"), usage=data.get("usage", {}), at=self.at
+                estimates.plan_estimate(
+                    plan_code=data["plan"],
+                    version=data.get("version"),
+                    usage=data.get("usage", {}),
+                    quantity=data.get("quantity"),
+                    span=span,
+                    at=self.at,
                 )
             )
         if "currency" not in data:
@@ -144,12 +165,12 @@ class PricingEstimate(ApiView):
                 "A charge is priced in a currency.",
                 problems=(FieldProblem("/currency", "required", "an ISO 4217 code such as USD"),),
             )
-        return Response(
-            selectors.charge_estimate(
-                charge=data["charge"],
-                currency=data["currency"],
-                units=data.get("units"),
-                rounding=data.get("rounding", "half_up"),
-                at=self.at,
-            )
+        question = estimates.ChargeQuestion(
+            charge=data["charge"],
+            currency=data["currency"],
+            usage={name: data[name] for name in ("units", "groups", "events", "amount") if name in data},
+            quantity=data.get("quantity"),
+            rounding=data.get("rounding", "half_up"),
+            span=span,
         )
+        return Response(estimates.charge_estimate(question=question, at=self.at))

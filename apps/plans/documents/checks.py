@@ -5,26 +5,28 @@ digits, a metered feature says its limit, examples name what the plan charges.
 A rule looks only at parts that are sound so far: what is the wrong kind of value altogether was reported already.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from apps.common import ids
 from apps.common.errors import FieldProblem
 from apps.engine import currencies
 from apps.engine.charge_models.rating import UNITS_MAX
+from apps.engine.draft_commitment import COMMITMENT_CODES
 from apps.engine.errors import EngineError
 from apps.engine.exact import decimal_text
-from apps.engine.invoice_draft import BASE_FEE_CODE, COMMITMENT_CODE
+from apps.engine.invoice_draft import BASE_FEE_CODE
 from apps.engine.money import parse_decimal, text_to_minor
 from apps.plans.documents.problems import pointer_of
 from apps.plans.documents.schema import UNLIMITED, WILDCARD
+from apps.plans.documents.usage_by_hand import misfit, read_usage
 
 RESERVED_CODES: Final = {
     BASE_FEE_CODE: "it names the plan's own fee; use base_fee, or another code",
-    COMMITMENT_CODE: "it names the line that tops up to a commitment; choose another code",
+    **dict.fromkeys(COMMITMENT_CODES, "it names a line that a commitment makes; choose another code"),
 }
 # What a QuantityField keeps: 38 digits, 12 of them behind the point.
 _LIMIT_DECIMALS_MAX: Final = 12
@@ -35,6 +37,21 @@ EFFECTIVE_YEAR_MAX: Final = 9000
 _LAST_TIER_CLOSED: Final = "the last tier must be open, or units above it have no price: use null"
 _AMOUNT_FIELDS: Final = ("amount", "min_amount", "max_amount")
 _RATE_FIELDS: Final = ("unit_rate", "included_units")
+_PLAN_AMOUNT_FIELDS: Final = ("minimum_commitment", "cliff_limit")
+# What one more event adds is final the moment it happens.
+_ADDITIVE: Final = ("count", "sum")
+
+
+class KnownMeter(Protocol):
+    """What a pricing document must know of a meter that it names."""
+
+    @property
+    def aggregation(self) -> str:
+        """How its events become a quantity."""
+
+    @property
+    def group_by(self) -> Sequence[str]:
+        """The properties by which its totals are kept apart."""
 
 
 def is_touched(*, pointer: str, problems: Collection[FieldProblem]) -> bool:
@@ -43,7 +60,7 @@ def is_touched(*, pointer: str, problems: Collection[FieldProblem]) -> bool:
 
 
 def document_problems(
-    *, document: Mapping[str, Any], found: Collection[FieldProblem], known_meters: Collection[str] | None
+    *, document: Mapping[str, Any], found: Collection[FieldProblem], known_meters: Mapping[str, KnownMeter] | None
 ) -> list[FieldProblem]:
     """Return what is wrong between the fields of a document in which `found` is wrong already."""
     reader = _Reader(document=document, found=tuple(found), known_meters=known_meters)
@@ -66,7 +83,7 @@ class _Reader:
 
     document: Mapping[str, Any]
     found: tuple[FieldProblem, ...]
-    known_meters: Collection[str] | None
+    known_meters: Mapping[str, KnownMeter] | None
 
     def is_sound(self, *parts: str | int) -> bool:
         """Tell whether a part exists and nothing is wrong with it so far."""
@@ -98,6 +115,10 @@ class _Reader:
             yield from _instant_problems(self.document["effective_at"])
         if self.is_sound("base_fee") and isinstance(self.document["base_fee"], Mapping):
             yield from self._amount_problems(("base_fee",), self.document["base_fee"])
+        yield from self._amount_problems((), self.document, names=_PLAN_AMOUNT_FIELDS)
+        if self.document.get("minimum_commitment") is not None and self.document.get("commitment") is not None:
+            detail = "cannot stand beside minimum_commitment; remove one: commitment.amount is a minimum, too"
+            yield FieldProblem("/commitment", "commitment_twice", detail)
 
     def _charges(self) -> list[tuple[int, Mapping[str, Any]]]:
         charges = self.document.get("charges")
@@ -116,6 +137,7 @@ class _Reader:
                 continue
             if self.is_sound(*place, "meter"):
                 yield from self._meter_problems((*place, "meter"), charge["meter"])
+                yield from self._metering_problems(place, charge)
             yield from self._amount_problems(place, charge)
             yield from self._rate_problems(place, charge)
             if isinstance(charge.get("tiers"), list):
@@ -135,10 +157,35 @@ class _Reader:
             detail = f'there is no current meter "{code}"; define it first, or use one of: {known}'
             yield FieldProblem(pointer_of(place), "meter_unknown", detail)
 
-    def _amount_problems(self, place: tuple[str | int, ...], fields: Mapping[str, Any]) -> Iterator[FieldProblem]:
+    def _metering_problems(self, place: tuple[str | int, ...], charge: Mapping[str, Any]) -> Iterator[FieldProblem]:
+        """Check that the meter can give what the model asks of it."""
+        meter = (self.known_meters or {}).get(charge["meter"])
+        if meter is None:
+            return
+        if charge["model"] == "percentage" and meter.aggregation != "sum":
+            detail = (
+                f'must be a meter of the aggregation "sum", whose events carry the values; "{charge["meter"]}" is '
+                f'"{meter.aggregation}"'
+            )
+            yield FieldProblem(pointer_of((*place, "meter")), "meter_unsuitable", detail)
+        if charge.get("timing") == "advance" and meter.aggregation not in _ADDITIVE:
+            detail = (
+                f'must be "arrears": the "{meter.aggregation}" of meter "{charge["meter"]}" is known at the end of the '
+                f"period only; event by event go {' and '.join(_ADDITIVE)}"
+            )
+            yield FieldProblem(pointer_of((*place, "timing")), "timing_unsuitable", detail)
+        for parts, name in _matrix_properties(charge.get("prices_by")):
+            if name not in meter.group_by:
+                known, code = ", ".join(meter.group_by) or "nothing", charge["meter"]
+                detail = f'"{name}" is not in the group_by of meter "{code}", which has {known}; add it there'
+                yield FieldProblem(pointer_of((*place, "prices_by", *parts)), "property_not_grouped", detail)
+
+    def _amount_problems(
+        self, place: tuple[str | int, ...], fields: Mapping[str, Any], *, names: Sequence[str] = _AMOUNT_FIELDS
+    ) -> Iterator[FieldProblem]:
         """Check that amounts have the currency's digits, and that a minimum is not above its maximum."""
         bounds: dict[str, int] = {}
-        for name in _AMOUNT_FIELDS:
+        for name in names:
             if fields.get(name) is None or not self.is_sound(*place, name) or self.currency is None:
                 continue
             try:
@@ -199,26 +246,55 @@ class _Reader:
                 yield FieldProblem(pointer_of((*place, "on_exceed")), "meter_missing", detail)
 
     def example_problems(self, *, are_meters_sound: bool) -> Iterator[FieldProblem]:
-        """Check that examples use meters that the plan charges, and that their totals are money."""
-        meters = (charge.get("meter") for _, charge in self._charges())
-        charged = {meter for meter in meters if isinstance(meter, str)}
+        """Check that examples use meters that the plan charges, in the way they are charged, and cost money."""
+        charges = [charge for _, charge in self._charges() if isinstance(charge.get("meter"), str)]
+        charged = {charge["meter"] for charge in charges}
         examples = self.document.get("examples")
         for position, example in enumerate(examples) if isinstance(examples, list) else ():
             if not isinstance(example, Mapping):
                 continue
             place = ("examples", position)
-            for code, units in example["usage"].items() if self.is_sound(*place, "usage") else ():
-                pointer = (*place, "usage", code)
-                yield from _decimal_problems(pointer, units, maximum=UNITS_MAX)
+            for code, used in example["usage"].items() if self.is_sound(*place, "usage") else ():
+                parts = (*place, "usage", code)
+                yield from _usage_problems(parts, used, [charge for charge in charges if charge["meter"] == code])
                 if are_meters_sound and code not in charged:
                     known = ", ".join(sorted(charged)) or "none"
                     detail = f'no charge of this plan is on the meter "{code}"; it charges: {known}'
-                    yield FieldProblem(pointer_of(pointer), "meter_not_charged", detail)
+                    yield FieldProblem(pointer_of(parts), "meter_not_charged", detail)
+            if self.is_sound(*place, "quantity") and example["quantity"] is not None:
+                yield from _decimal_problems((*place, "quantity"), example["quantity"], maximum=UNITS_MAX)
             if self.is_sound(*place, "total") and self.currency is not None:
                 try:
                     text_to_minor(example["total"], self.currency)
                 except EngineError as error:
                     yield FieldProblem(pointer_of((*place, "total")), error.code, error.detail)
+
+
+def _usage_problems(
+    parts: tuple[str | int, ...], used: Any, charges: Sequence[Mapping[str, Any]]
+) -> Iterator[FieldProblem]:
+    problems: list[FieldProblem] = []
+    usage = read_usage(used, parts=parts, problems=problems)
+    yield from problems
+    if usage is None:
+        return
+    for charge in charges:
+        complaint = misfit(usage=usage, model=str(charge.get("model")))
+        if complaint:
+            detail = f'the charge "{charge.get("code")}" {complaint}'
+            yield FieldProblem(pointer_of(parts), "usage_unsuitable", detail)
+
+
+def _matrix_properties(matrix: Any) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """Yield the properties that a price matrix names, with their places; what is no text was found wrong elsewhere."""
+    if not isinstance(matrix, Mapping):
+        return
+    if isinstance(matrix.get("property"), str):
+        yield ("property",), matrix["property"]
+    listed = matrix.get("properties")
+    for position, name in enumerate(listed if isinstance(listed, list) else ()):
+        if isinstance(name, str):
+            yield ("properties", position), name
 
 
 def _instant_problems(text: str) -> Iterator[FieldProblem]:

@@ -7,7 +7,7 @@ the rules between fields. The engine reads the charges last and has the final wo
 
 import re
 import unicodedata
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import cache
@@ -19,16 +19,20 @@ from jsonschema.exceptions import ValidationError
 
 from apps.common.errors import FieldProblem
 from apps.engine.charge_models import ChargeTerms, charge_from_document
+from apps.engine.commitments import CommitmentTerms
 from apps.engine.errors import EngineError
 from apps.engine.exact import Rounding
 from apps.engine.invoice_draft import BASE_FEE_CODE
 from apps.engine.money import text_to_minor
 from apps.engine.periods import Interval
+from apps.engine.proration import ProrationMode
 from apps.plans.documents import checks
-from apps.plans.documents.canonical import CanonicalPlan, FeatureTerms, PlanExample
+from apps.plans.documents.canonical import CanonicalPlan, FeatureTerms, PlanExample, commitment_from_document
+from apps.plans.documents.checks import KnownMeter
 from apps.plans.documents.loading import DEPTH_MAX
 from apps.plans.documents.problems import pointer_of, pointer_of_engine_path, refusal, shown
 from apps.plans.documents.schema import UNLIMITED, pricing_document_schema
+from apps.plans.documents.usage_by_hand import NO_USAGE, read_usage
 
 _PROBLEMS_MAX: Final = 200
 # Control characters and halves of surrogate pairs: no column, invoice or hash can hold them.
@@ -37,11 +41,11 @@ _UNPRINTABLE: Final = frozenset({"Cc", "Cs", "Zl", "Zp"})
 _POSITION: Final = re.compile(r"[0-9]{1,9}")
 
 
-def validate(*, document: Mapping[str, Any], known_meters: Collection[str] | None = None) -> CanonicalPlan:
+def validate(*, document: Mapping[str, Any], known_meters: Mapping[str, KnownMeter] | None = None) -> CanonicalPlan:
     """
     Return the canonical plan of a pricing document.
 
-    :param known_meters: codes that charges and features may name; None leaves that question to the caller
+    :param known_meters: meters by code that charges and features may name; None leaves that question to the caller
     :raises PlanDocumentInvalid: naming every problem with its JSON pointer and remedy
     """
     if not isinstance(document, dict):
@@ -56,6 +60,7 @@ def validate(*, document: Mapping[str, Any], known_meters: Collection[str] | Non
         raise refusal(_in_order(problems))
     problems += checks.document_problems(document=document, found=problems, known_meters=known_meters)
     charges = _read_charges(document, problems)
+    commitment = _read_commitment(document, problems)
     if problems:
         raise refusal(_in_order(problems))
     return CanonicalPlan(
@@ -68,6 +73,11 @@ def validate(*, document: Mapping[str, Any], known_meters: Collection[str] | Non
         charges=charges,
         features=tuple(_feature(code, value) for code, value in sorted((document.get("features") or {}).items())),
         examples=tuple(_example(item, document["currency"]) for item in document.get("examples") or ()),
+        proration=ProrationMode(document.get("proration") or ProrationMode.BY_SECOND),
+        trial_days=document.get("trial_days") or 0,
+        minimum_commitment_minor=_minor(document, "minimum_commitment"),
+        commitment=commitment,
+        cliff_limit_minor=_minor(document, "cliff_limit"),
     )
 
 
@@ -175,6 +185,23 @@ def _read_charges(document: Mapping[str, Any], problems: list[FieldProblem]) -> 
     return tuple(sorted(read, key=lambda terms: (terms.code != BASE_FEE_CODE, terms.code)))
 
 
+def _read_commitment(document: Mapping[str, Any], problems: list[FieldProblem]) -> CommitmentTerms | None:
+    commitment = document.get("commitment")
+    if not isinstance(commitment, Mapping) or any(
+        checks.is_touched(pointer=pointer, problems=problems) for pointer in ("/commitment", "/currency")
+    ):
+        return None
+    try:
+        return commitment_from_document(commitment, currency=document["currency"])
+    except EngineError as error:
+        problems.append(FieldProblem(pointer_of_engine_path(error.path), error.code, error.detail))
+        return None
+
+
+def _minor(document: Mapping[str, Any], name: str) -> int | None:
+    return None if document.get(name) is None else text_to_minor(document[name], document["currency"])
+
+
 def _charge_documents(document: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
     base_fee, charges = document.get("base_fee"), document.get("charges")
     if isinstance(base_fee, Mapping):
@@ -196,14 +223,17 @@ def _feature(code: str, value: Any) -> FeatureTerms:
         is_unlimited=is_unlimited,
         meter=value.get("meter"),
         on_exceed=value.get("on_exceed") or "",
+        is_prorated=bool(value.get("prorate")),
     )
 
 
 def _example(item: Mapping[str, Any], currency: str) -> PlanExample:
     return PlanExample(
         name=item.get("name") or "",
-        usage={code: Decimal(units) for code, units in item["usage"].items()},
+        # Read once before, by the checks: nothing is wrong with it.
+        usage={code: read_usage(used, parts=(), problems=[]) or NO_USAGE for code, used in item["usage"].items()},
         total_minor=text_to_minor(item["total"], currency),
+        quantity=Decimal(item.get("quantity") or 1),
     )
 
 

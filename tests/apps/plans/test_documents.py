@@ -2,6 +2,7 @@
 
 import copy
 import json
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -12,7 +13,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from apps.engine.charge_models import MODELS_TO_COME
 from apps.engine.charge_models.terms import MODEL_PARAMETERS
 from apps.plans import documents
 from apps.plans.documents import schema
@@ -20,7 +20,19 @@ from apps.plans.errors import PlanDocumentInvalid
 
 ROOT = Path(__file__).resolve().parents[3]
 PUBLISHED_SCHEMA = ROOT / "docs" / "schemas" / "pricing-document.json"
-METERS = ("api_calls", "egress", "jobs")
+
+
+@dataclass(frozen=True)
+class _Meter:
+    """What a document must know of a meter."""
+
+    aggregation: str = "sum"
+    group_by: tuple[str, ...] = ("region",)
+
+
+METERS = {code: _Meter() for code in ("api_calls", "egress", "jobs")}
+METERS["logins"] = _Meter(aggregation="count")
+METERS["storage"] = _Meter(aggregation="max")
 
 
 def _growth() -> dict:
@@ -170,7 +182,7 @@ def test_every_problem_of_a_document_is_in_one_answer():
         interval: {unit: months, count: 0}
         effective_at: 2026-02-31T00:00:00Z
         base_fee: {amount: 99.5}
-        trial_days: 14
+        trial_days: fourteen
         surprise: 1
         charges:
           - {code: a, model: volume}
@@ -191,7 +203,8 @@ def test_every_problem_of_a_document_is_in_one_answer():
     problems = _problems(document)
     assert list(problems) == [
         "/base_fee/amount",
-        "/charges/0/model",
+        "/charges/0/meter",
+        "/charges/0/tiers",
         "/charges/1/meter",
         "/charges/1/tiers",
         "/charges/2/code",
@@ -253,7 +266,7 @@ def test_every_problem_of_a_document_is_in_one_answer():
         ("/charges/0/meter", "unheard", "there is no current meter"),
         ("/charges/0/included_units", None, "is required by the model"),
         ("/charges/0/unit_rate", 0, 'must be a decimal string of zero or more such as "0.005", in quotes'),
-        ("/charges/0/timing", "advance", 'must be "arrears"'),
+        ("/charges/1/timing", "later", "must be one of arrears, advance"),
         ("/charges/0/unknown", "1", "is not a known field"),
         ("/charges/0/amount", "1.00", 'left out: it does not belong to the model "overage"'),
         ("/charges/1/tiers", [], "must be a list of 1 to 1000 tiers"),
@@ -263,16 +276,27 @@ def test_every_problem_of_a_document_is_in_one_answer():
         ("/charges/1/tiers/0/flat_fee", "0.001", "USD has 2 digits"),
         ("/charges/1/max_amount", "5000.005", "USD has 2 digits"),
         ("/charges/1/min_amount", "5000.01", "must not be above max_amount"),
-        ("/charges/1/prices_by", {"property": "region"}, "price matrices are not available yet"),
+        ("/charges/1/prices_by", {"property": "region", "match": {"eu": {"unit_rate": "1"}}}, None),
         ("/charges/2/code", "egress", "is the code of charge 0 too"),
         ("/charges/2/code", "minimum_commitment", "is taken"),
         ("/charges/2/meter", "api_calls", 'left out: it does not belong to the model "flat"'),
         ("/charges/2/model", ["flat"], "must be one of flat"),
         ("/charges", {}, "must be a list"),
-        ("/trial_days", 14, "trials are not available yet"),
-        ("/minimum_commitment", "500.00", "commitments are not available yet"),
-        ("/coupons", ["SPRING"], "coupons are not available yet"),
-        ("/tiers", [{"id": "pro"}], "write each tier as a plan of its own"),
+        ("/trial_days", "14", "without quotes"),
+        ("/trial_days", 731, "from 0 to 730"),
+        ("/proration", "by_hour", "by_second, by_day"),
+        ("/minimum_commitment", "500.005", "USD has 2 digits"),
+        ("/minimum_commitment", 500, "in quotes, or null"),
+        ("/cliff_limit", "0.001", "USD has 2 digits"),
+        ("/commitment", {}, None),
+        ("/commitment", {"amount": "1.001"}, None),
+        ("/commitment", {"amount": "1.00", "discount_percent": "100"}, None),
+        ("/commitment", {"amount": "1.00", "overage_factor": 2}, None),
+        ("/base_fee/per_quantity", "yes", "true or false"),
+        ("/features/api_calls/prorate", "yes", "true or false"),
+        ("/commitments", {"amount": "1.00"}, 'write it as "commitment"'),
+        ("/coupons", ["SPRING"], "coupons are offered by themselves"),
+        ("/tiers", [{"id": "pro"}], "plans_apply --format tiers"),
         ("/features", [], "must be an object from feature code"),
         ("/features/seats", "15", "must be true, false, or an object with a limit"),
         ("/features/seats/limit", "fifteen", 'must be a decimal string such as "15", or "unlimited"'),
@@ -325,14 +349,6 @@ def test_what_the_schema_did_not_come_to_is_not_read():
     document["charges"] += [{"code": "last", "model": "flat", "min_amount": [], "meter": {}, "tiers": [[]]}]
     document["examples"] = [{"usage": [], "total": {}}]
     assert len(_problems(document)) <= 200
-
-
-@pytest.mark.parametrize("model", MODELS_TO_COME)
-def test_a_model_to_come_is_refused_by_name(model):
-    """What the language names and the house does not offer yet is said to be so, and never passed over."""
-    problems = _problems(_changed("/charges/2", {"code": "later", "model": model}))
-    assert "not available yet" in problems["/charges/2/model"]
-    assert model in problems["/charges/2/model"]
 
 
 def test_the_currency_is_required_where_nothing_costs_anything():
@@ -509,3 +525,152 @@ def test_whatever_stands_anywhere_is_accepted_or_refused_and_never_breaks(data):
         assert refused.problems  # noqa: PT017
     else:
         assert documents.validate(document=plan.to_document()).hash == plan.hash
+
+
+# What a price needs of its meter, and what stands beside the charges
+
+
+def _with_charge(**fields) -> dict:
+    document = _growth()
+    document["charges"].append({"code": "more", **fields})
+    return document
+
+
+_PLACE = "/charges/4"
+
+
+@pytest.mark.parametrize(
+    ("charge", "pointer", "detail"),
+    [
+        ({"model": "percentage", "meter": "logins", "rate_percent": "1"}, "meter", 'the aggregation "sum"'),
+        (
+            {"model": "per_unit", "meter": "storage", "unit_rate": "1", "timing": "advance"},
+            "timing",
+            'the "max" of meter "storage" is known at the end',
+        ),
+        (
+            {"model": "volume", "meter": "jobs", "tiers": [{"up_to": None, "unit_rate": "1"}], "timing": "advance"},
+            "timing",
+            "can fall with the next event",
+        ),
+        (
+            {
+                "model": "per_unit",
+                "meter": "jobs",
+                "unit_rate": "1",
+                "prices_by": {"property": "tier", "match": {"gold": {"unit_rate": "2"}}, "default": {}},
+            },
+            "prices_by/property",
+            '"tier" is not in the group_by of meter "jobs", which has region',
+        ),
+        (
+            {
+                "model": "per_unit",
+                "meter": "jobs",
+                "unit_rate": "1",
+                "prices_by": {"property": "region", "match": {"eu": {"unit_rate": "2"}}},
+            },
+            "prices_by/default",
+            "is required",
+        ),
+        (
+            {
+                "model": "per_unit",
+                "meter": "jobs",
+                "unit_rate": "1",
+                "prices_by": {
+                    "properties": ["region", "tier"],
+                    "match": [{"when": {"region": "eu", "tier": "x"}, "price": {"unit_rate": "2"}}],
+                    "default": {},
+                },
+            },
+            "prices_by/properties/1",
+            "group_by",
+        ),
+        (
+            {"model": "package", "meter": "jobs", "package_size": "0", "package_price": "1"},
+            "package_size",
+            "above zero",
+        ),
+        ({"code": "commitment_overage", "model": "flat", "amount": "1.00"}, "code", "a line that a commitment makes"),
+    ],
+)
+def test_a_price_that_its_meter_cannot_feed_is_refused(charge, pointer, detail):
+    """S089, S099, S100: each with its place and the remedy."""
+    problems = _problems(_with_charge(**charge))
+    assert list(problems) == [f"{_PLACE}/{pointer}"]
+    assert detail in problems[f"{_PLACE}/{pointer}"]
+
+
+def test_a_minimum_and_a_commitment_are_one_too_many():
+    """S098: a commitment has its own minimum."""
+    document = _growth() | {"minimum_commitment": "500.00", "commitment": {"amount": "500.00"}}
+    assert "remove one" in _problems(document)["/commitment"]
+
+
+def test_everything_the_language_offers_survives_writing_and_reading():
+    """S087, S096, S098, S099, S100: all models, matrices, commitments and usage by hand; defaults are not written."""
+    document = _growth() | {
+        "proration": "by_day",
+        "trial_days": 14,
+        "commitment": {"amount": "500.00", "discount_percent": "10", "overage_factor": "1.5"},
+        "cliff_limit": "20.00",
+        "base_fee": {"amount": "9.00", "per_quantity": True},
+    }
+    document["features"]["api_calls"]["prorate"] = True
+    document["charges"] += [
+        {"code": "a", "model": "volume", "meter": "jobs",
+         "tiers": [{"up_to": "5", "unit_rate": "2"}, {"up_to": None, "unit_rate": "1"}]},
+        {"code": "b", "model": "package", "meter": "jobs", "package_size": "10", "package_price": "3.5",
+         "unit_transform": {"divide_by": "1000", "mode": "ceil", "precision": 0}},
+        {"code": "c", "model": "percentage", "meter": "egress", "rate_percent": "2.9", "fixed_fee": "0.30",
+         "free_events": "3", "min_per_event": "0.5", "discount_percent": "10"},
+        {"code": "d", "model": "graduated_percentage", "meter": "egress",
+         "tiers": [{"up_to": None, "rate_percent": "1"}]},
+        {"code": "e", "model": "per_unit", "meter": "jobs", "unit_rate": "1",
+         "prices_by": {"property": "region", "match": {"eu": {"unit_rate": "2"}}, "default": {}}},
+    ]  # fmt: skip
+    document["examples"] = [
+        {
+            "usage": {
+                "jobs": {
+                    "groups": [{"values": {"region": "eu"}, "units": "7"}, {"values": {"region": None}, "units": "1"}]
+                },
+                "egress": {"events": ["12.00", "5"]},
+            },
+            "quantity": "3",
+            "total": "0.00",
+        }
+    ]
+    plan = documents.validate(document=document, known_meters=METERS)
+    written = plan.to_document()
+    again = documents.validate(document=json.loads(json.dumps(written)), known_meters=METERS)
+    assert (again, again.hash) == (plan, plan.hash)
+    assert written["commitment"] == {"amount": "500.00", "discount_percent": "10", "overage_factor": "1.5"}
+    assert (written["trial_days"], written["proration"], written["cliff_limit"]) == (14, "by_day", "20.00")
+    plain = documents.validate(document=_growth() | {"trial_days": 0, "proration": "by_second", "commitment": None})
+    assert plain.hash == documents.validate(document=_growth()).hash
+
+
+@pytest.mark.parametrize(
+    ("usage", "pointer", "detail"),
+    [
+        ({"egress": {"events": ["1"], "amount": "1"}}, "egress", "exactly one way"),
+        ({"egress": {"units": "1"}}, "egress", "exactly one way"),
+        ({"egress": {"events": ["-1"]}}, "egress/events/0", "decimal string"),
+        ({"egress": {"groups": [{"values": {}, "units": 1}]}}, "egress/groups/0/units", "decimal string"),
+        ({"egress": "5"}, "egress", "is priced event by event"),
+        ({"jobs": "5"}, "jobs", "is priced by what the events carry"),
+    ],
+)
+def test_usage_by_hand_that_prices_nothing_is_named(usage, pointer, detail):
+    """An example that says too little for its charge is a mistake of the document, not a price of zero."""
+    document = _growth()
+    document["charges"] = [
+        {"code": "fees", "model": "percentage", "meter": "egress", "rate_percent": "2"},
+        {"code": "carried", "model": "dynamic", "meter": "jobs", "amount_property": "price"},
+    ]
+    document["features"] = {}
+    document["examples"] = [{"usage": usage, "total": "0.00"}]
+    place = f"/examples/0/usage/{pointer}"
+    assert detail in _problems(document)[place]

@@ -15,7 +15,7 @@ from apps.common.db import NoTenant
 from apps.lifecycle.errors import TransitionRefused
 from apps.messaging.models import DomainEvent
 from apps.metering.models import Meter
-from apps.plans import documents, pricing, selectors, services
+from apps.plans import documents, estimates, pricing, selectors, services
 from apps.plans.errors import (
     PlanDocumentInvalid,
     PlanExamplesFailed,
@@ -77,7 +77,7 @@ def test_included_usage_and_overage_belong_to_each_metric(growth, at):
     """S091: included units per metric: the tenth thousand call is free, the next one is not; egress has its own."""
     _apply(growth, at)
     totals = [
-        selectors.plan_estimate(plan_code="growth", version=1, usage=usage, at=at)["total"]["amount"]
+        estimates.plan_estimate(plan_code="growth", version=1, usage=usage, at=at)["total"]["amount"]
         for usage in ({}, {"api_calls": "10000", "egress": "50"}, {"api_calls": "10200", "egress": "50"})
     ]
     assert totals == ["119.00", "119.00", "120.00"]
@@ -91,7 +91,7 @@ def test_overage_is_a_charge_model_of_its_own(growth, at):
         "50",
         "0.09",
     )
-    estimate = selectors.plan_estimate(plan_code="growth", version=1, usage={"egress": "60.5"}, at=at)
+    estimate = estimates.plan_estimate(plan_code="growth", version=1, usage={"egress": "60.5"}, at=at)
     line = next(line for line in estimate["lines"] if line["code"] == "egress")
     assert line["net"] == {"amount": "0.95", "currency": "USD"}  # 10.5 x 0.09 = 0.945
 
@@ -132,7 +132,7 @@ def test_a_changed_document_after_publishing_makes_the_next_version(growth, at):
     first = _publish(at)
     growth["base_fee"]["amount"] = "109.00"
     growth["effective_at"] = "2026-03-01T00:00:00Z"
-    growth["examples"] = []
+    growth["examples"] = [{"usage": {}, "total": "129.00"}]
     growth["name"] = "Growth 2026"
     second = _apply(growth, at)
     assert (second.version.version, second.version.status) == (2, PlanVersionStatus.DRAFT)
@@ -344,8 +344,8 @@ def test_two_tenants_do_not_see_each_other_s_plans(tenant, other_tenant, at):
         with pytest.raises(PlanUnknown):
             selectors.plan_version_current(plan_code="shared", at=at)
         plans.published_plan(code="shared", base_fee="77.00", charges=[])
-        assert selectors.plan_estimate(plan_code="shared", usage={}, at=at)["total"]["amount"] == "77.00"
-    assert selectors.plan_estimate(plan_code="shared", usage={}, at=at)["total"]["amount"] == "10.00"
+        assert estimates.plan_estimate(plan_code="shared", usage={}, at=at)["total"]["amount"] == "77.00"
+    assert estimates.plan_estimate(plan_code="shared", usage={}, at=at)["total"]["amount"] == "10.00"
     assert Plan.objects.count() == 1
 
 
