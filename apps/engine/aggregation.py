@@ -167,7 +167,7 @@ class _WeightedSum(Fold):
         if ends_at <= self._starts_at:
             return _ZERO
         self._advance(ends_at)
-        return Fraction(self._area) / ((ends_at - self._starts_at) // _MICROSECOND)
+        return Fraction(self._area) * Fraction(1, (ends_at - self._starts_at) // _MICROSECOND)
 
     def next_window(self, *, starts_at: datetime) -> None:
         self._starts_at = self._until = starts_at
@@ -188,7 +188,7 @@ class _Average(Fold):
         self._count += 1
 
     def quantity(self, *, ends_at: datetime) -> Decimal | Fraction:
-        return Fraction(self._total) / self._count if self._count else _ZERO
+        return Fraction(self._total) * Fraction(1, self._count) if self._count else _ZERO
 
 
 def start_fold(*, aggregation: Aggregation, starts_at: datetime) -> Fold:

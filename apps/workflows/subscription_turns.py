@@ -29,8 +29,9 @@ def turns_due(*, actor: Actor, at: datetime, customer_ids: list[UUID] | None = N
     """Begin, change and end the trials of what is due, for all customers or some; return how many turned."""
     return (
         _each(selectors.subscriptions_to_activate(at=at), customer_ids, lambda row: _begin(row, actor))
-        + _each(selectors.trials_over(at=at), customer_ids, lambda row: _trial_end(row, actor))
+        # What was agreed for the end of a trial comes before what happens there by itself: who left pays nothing.
         + _each(selectors.subscriptions_with_changes_due(at=at), customer_ids, lambda row: _change(row, at))
+        + _each(selectors.trials_over(at=at), customer_ids, lambda row: _trial_end(row, actor))
     )
 
 

@@ -11,6 +11,7 @@ ROOT = Path(__file__).parents[2]
 MODULES = sorted((ROOT / "apps" / "engine").rglob("*.py"))
 # The standard library modules that compute and do nothing else; a new one is a decision, made here.
 ALLOWED = {
+    "abc",
     "bisect",
     "calendar",
     "collections",
@@ -75,10 +76,17 @@ def test_modules_open_with_their_rules(module: Path) -> None:
     tree = ast.parse(module.read_text())
     assert ast.get_docstring(tree)
     assert len(module.read_text().splitlines()) <= 350
+    # What a method of a private class does is said where its public base declares it.
+    private = {
+        id(method)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef) and node.name.startswith("_")
+        for method in node.body
+    }
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef):
             assert (node.end_lineno or 0) - node.lineno < 70, node.name
-            if not node.name.startswith("_") and "tests" not in module.parts:
+            if id(node) not in private and not node.name.startswith("_") and "tests" not in module.parts:
                 assert ast.get_docstring(node), f"{node.name} does not say what it returns"
 
 

@@ -7,6 +7,7 @@ import pytest
 from django.db import IntegrityError, transaction
 
 from apps.common.actors import OPERATOR
+from apps.invoices.models import Invoice
 from apps.subscriptions import changes, selectors
 from apps.subscriptions.errors import (
     ChangeAlreadyScheduled,
@@ -282,6 +283,44 @@ def test_cancelled_in_a_frozen_pause_the_rest_is_given_back(world):
     assert _documents(customer)[-1] == [("credit", "base_fee", -15_00)]
     subscription.refresh_from_db()
     assert subscription.status == SubscriptionStatus.ENDED
+
+
+def test_a_trial_shows_its_lines_at_no_price_on_the_first_document(tenant):
+    """No document and no tax point during the trial; the first one shows it, and periods count from its end."""
+    metering.meter(code="api_calls", event_type="api.call")
+    plans.published_plan(code="small", base_fee="30.00", charges=PER_CALL, trial_days=14)
+    clock = customers.test_clock(now_at=APRIL)
+    customer = customers.customer(external_id="acme", test_clock=clock)
+    subscription = subscriptions.subscription(customer=customer, plan_code="small", starts_at=APRIL)
+    assert (subscription.status, subscription.trial_ends_at) == (SubscriptionStatus.TRIALING, APRIL.replace(day=15))
+    _use(6, at=APRIL + timedelta(days=3), prefix="trial")
+    subscriptions.advance(clock, APRIL.replace(day=14))
+    assert Invoice.objects.count() == 0
+    subscriptions.advance(clock, datetime(2026, 5, 17, tzinfo=UTC))
+    assert _documents(customer) == [
+        [("base_fee", "base_fee", 0), ("base_fee", "base_fee", 30_00), ("usage", "api_calls", 0)],
+        [("base_fee", "base_fee", 30_00), ("usage", "api_calls", 0)],
+    ]
+    assert subscriptions.invoices_of(customer)[0].lines.get(kind="usage").quantity == Decimal(6)
+    assert [row[:2] for row in _periods(subscription)] == [("04-01", "04-15"), ("04-15", "05-15"), ("05-15", "06-15")]
+    subscription.refresh_from_db()
+    assert (subscription.status, subscription.activated_at) == (SubscriptionStatus.ACTIVE, APRIL.replace(day=15))
+
+
+def test_a_trial_that_is_cancelled_owes_nothing(tenant):
+    metering.meter(code="api_calls", event_type="api.call")
+    plans.published_plan(code="small", base_fee="30.00", charges=PER_CALL, trial_days=14)
+    clock = customers.test_clock(now_at=APRIL)
+    customer = customers.customer(external_id="acme", test_clock=clock)
+    subscription = subscriptions.subscription(customer=customer, plan_code="small", starts_at=APRIL)
+    _use(6, at=APRIL + timedelta(days=3), prefix="trial")
+    changes.subscription_cancel(
+        subscription_id=subscription.id, when=When(timing=Timing.PERIOD_END), actor=OPERATOR, at=APRIL
+    )
+    subscriptions.advance(clock, MAY + timedelta(days=40))
+    assert _documents(customer) == []
+    subscription.refresh_from_db()
+    assert (subscription.status, subscription.activated_at) == (SubscriptionStatus.ENDED, None)
 
 
 def test_a_change_to_a_yearly_plan_counts_from_its_own_day(world):
