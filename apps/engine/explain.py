@@ -79,13 +79,17 @@ def explain_line(*, decision: Mapping[str, Any], recomputed: Rated | None) -> Ex
         code=stored.code,
         model=stored.model,
         currency=stored.currency,
-        amount=minor_to_text(stored.amount_minor, stored.currency),
+        amount=minor_to_text(_signed_minor(stored, decision), stored.currency),
         plan=_plan_sentence(decision),
         period=_period_sentence(decision),
         quantity=_quantity_sentence(stored, decision),
         included=included_words(stored),
-        proration=_proration_sentence(stored),
-        formula=(*formula_of(stored), *_discount_sentences(stored, decision)),
+        proration=_proration_sentence(stored, decision),
+        formula=(
+            *formula_of(stored),
+            *_effect_sentences(stored, decision),
+            *_discount_sentences(stored, decision),
+        ),
         rows=tuple(row_of(stored, step) for step in stored.steps),
         rounding=_rounding_sentence(stored),
         tax=_tax_sentence(stored, decision),
@@ -164,9 +168,27 @@ def _measured_words(usage: Mapping[str, Any]) -> str:
     return f" Measured were {usage['raw_quantity']}{how}."
 
 
-def _proration_sentence(line: Rated) -> str | None:
+def _signed_minor(line: Rated, decision: Mapping[str, Any]) -> int:
+    """Return what a line adds to its document: what was rated, given back, or nothing when it is waived."""
+    return SIGNS[decision.get("effect", "bill")] * line.amount_minor
+
+
+def _effect_sentences(line: Rated, decision: Mapping[str, Any]) -> Iterator[str]:
+    effect, usage = decision.get("effect", "bill"), decision.get("usage") or {}
+    if effect == "waive":
+        yield "It falls into the trial, so nothing is charged."
+    elif effect == "credit" and "credit_of_invoice" in usage:
+        given_back = minor_to_text(line.amount_minor, line.currency)
+        yield f"It was billed on invoice {usage['credit_of_invoice']} and {given_back} {line.currency} is given back."
+    elif effect == "credit":
+        yield f"It takes {minor_to_text(line.amount_minor, line.currency)} {line.currency} off."
+
+
+def _proration_sentence(line: Rated, decision: Mapping[str, Any]) -> str | None:
     if not line.terms.prorate or line.factor == 1:
         return None
+    if decision.get("effect") == "credit":
+        return f"{line.factor} of the time that was billed is not served on these terms."
     what = "Included units, minimum and maximum are" if line.terms.is_metered else "The amount is"
     return f"Only {line.factor} of the full period was served. {what} multiplied by that part."
 
@@ -194,8 +216,8 @@ def _tax_sentence(line: Rated, decision: Mapping[str, Any]) -> str:
     place = f"{tax['jurisdiction']}, category {tax['category']}"
     if tax["treatment"] != "taxed":
         return f"No tax ({place}): {TREATMENTS[tax['treatment']]}."
-    taxed_minor = SIGNS[decision.get("effect", "bill")] * line.amount_minor
-    taxed_minor -= sum(discount["amount_minor"] for discount in decision.get("discounts", ()))
+    taken_minor = sum(discount["amount_minor"] for discount in decision.get("discounts", ()))
+    taxed_minor = _signed_minor(line, decision) - taken_minor
     net, amount = minor_to_text(taxed_minor, line.currency), minor_to_text(tax_minor, line.currency)
     return f"{tax['rate_percent']} percent tax ({place}) on {net} {line.currency}: {amount} {line.currency}."
 

@@ -92,22 +92,15 @@ def fixed_lines_billed(*, subscription_id: UUID, service_starts_at: datetime) ->
     )
 
 
-def net_billed_minor(
-    *, subscription_id: UUID, service_starts_at: datetime, line_kinds: tuple[str, ...] | None = None
-) -> int:
-    """
-    Return what was billed before the close of a period for time from its start on, before tax, in minor units.
-
-    :param line_kinds: only lines of these kinds; None: of all
-    """
+def usage_billed_minor(*, subscription_id: UUID, service_starts_at: datetime) -> int:
+    """Return what was billed event by event, finally, for time from an instant on; before tax, in minor units."""
     lines = InvoiceLine.objects.filter(
-        invoice__subscription_id=subscription_id, service_starts_at=service_starts_at
-    ).exclude(invoice__status__in=_DEAD)
-    # The period's own document is the one that asks.
-    before = lines.exclude(invoice__kind=InvoiceKind.CYCLE, invoice__period_starts_at=service_starts_at)
-    if line_kinds is not None:
-        before = before.filter(kind__in=line_kinds)
-    return int(before.aggregate(total=Sum("net_minor"))["total"] or 0)
+        invoice__subscription_id=subscription_id,
+        invoice__kind=InvoiceKind.USAGE,
+        invoice__status__in=_FINAL,
+        service_starts_at=service_starts_at,
+    )
+    return int(lines.aggregate(total=Sum("net_minor"))["total"] or 0)
 
 
 def usage_line_billed_last(*, subscription_id: UUID, code: str, service_starts_at: datetime) -> InvoiceLine | None:

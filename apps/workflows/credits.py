@@ -34,6 +34,25 @@ def credit_inputs(*, period: BillingPeriod) -> Iterator[invoice_draft.ChargeInpu
             yield _credit(line, unused, _unused_part(line, unused, period))
 
 
+def fees_served_minor(*, period: BillingPeriod) -> int:
+    """
+    Return what was billed in advance for the time of a period, before tax, in minor units without parts.
+
+    Of a fee that reaches past the period's end, only the period's part is counted: the rest is given back, or is for
+    the time after a pause.
+    """
+    source = period.prepaid_by or period
+    served = periods.Period(period.starts_at, period.ends_at).microseconds
+    lines = invoice_selectors.fixed_lines_billed(
+        subscription_id=period.subscription_id, service_starts_at=source.starts_at
+    )
+    total_minor = 0
+    for line in lines:
+        billed = periods.Period(line.service_starts_at, line.service_ends_at).microseconds
+        total_minor += line.net_minor * min(served, billed) // billed
+    return total_minor
+
+
 def _credit(line: InvoiceLine, unused: periods.Period, part: Fraction) -> invoice_draft.ChargeInput:
     currency = line.invoice.currency
     decision = line.decision

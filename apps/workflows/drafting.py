@@ -59,7 +59,7 @@ def draft_build(
     if kind == InvoiceKind.CYCLE:
         inputs = [*desk.served(period), *desk.in_advance(following), *credits.credit_inputs(period=period)]
     elif kind == InvoiceKind.USAGE:
-        inputs = [item for item in desk.used_in_advance(period) if item.before != (item.quantity, item.basis)]
+        inputs = [*desk.used_in_advance(period)]
     else:
         inputs = [*desk.in_advance(period)]
     if all(item.effect == "waive" for item in inputs):
@@ -68,7 +68,7 @@ def draft_build(
     is_regular_cycle = kind == InvoiceKind.CYCLE and period.kind == BillingPeriodKind.REGULAR
     minimum_minor = desk.minimum_minor(period) if is_regular_cycle else None
     commitment = plan_terms.commitment_of(version) if is_regular_cycle else None
-    return invoice_draft.build_invoice_draft(
+    draft = invoice_draft.build_invoice_draft(
         facts=invoice_draft.DraftFacts(
             currency=version.currency,
             rounding=Rounding(version.rounding),
@@ -86,6 +86,10 @@ def draft_build(
             ),
         )
     )
+    if kind == InvoiceKind.USAGE and not any(line.net_minor for line in draft.lines):
+        # Usage that costs nothing yet is on the document of the first event that does, or on that of the close.
+        return None
+    return draft
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,13 +143,13 @@ class _Desk:
     def billed_before_minor(
         self, period: BillingPeriod, minimum_minor: int | None, commitment: CommitmentTerms | None
     ) -> int:
-        """Return what earlier documents billed for the period: everything for a minimum, usage for a commitment."""
+        """Return what earlier documents billed for the period: fees and usage for a minimum, usage for a commitment."""
         if minimum_minor is None and commitment is None:
             return 0
-        kinds = None if commitment is None else ("usage",)
-        return invoice_selectors.net_billed_minor(
-            subscription_id=self.subscription.id, service_starts_at=period.starts_at, line_kinds=kinds
+        used_minor = invoice_selectors.usage_billed_minor(
+            subscription_id=self.subscription.id, service_starts_at=period.starts_at
         )
+        return used_minor if commitment is not None else used_minor + credits.fees_served_minor(period=period)
 
     def tax(self, category: str | None) -> TaxDecision | None:
         """Return how a line of a category is taxed; None while that is not known."""

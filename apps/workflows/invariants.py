@@ -94,18 +94,19 @@ WHERE p.status = 'CLOSED'
   )
 """
 
-# Usage that came after its document was final: it is counted and kept, and no document has it yet.
+# Usage that came after its document was final: it is counted and kept, and no document has it yet. What is billed event
+# by event is on a further document, at the latest on that of the close; what is waived in a trial owes nothing.
 _USAGE_WITHOUT_DOCUMENT = """
 SELECT i.number || ' ' || l.code || ': ' || count(*) || ' events came later'
 FROM invoices_invoiceline l
 JOIN invoices_invoice i ON i.id = l.invoice_id AND i.number IS NOT NULL AND i.status <> 'VOID'
-JOIN plans_planversion v ON true JOIN plans_charge c ON c.plan_version_id = v.id AND c.code = l.code
-JOIN subscriptions_subscription s ON s.id = i.subscription_id AND s.plan_version_id = v.id
+JOIN subscriptions_billingperiod p ON p.id = i.billing_period_id
+JOIN plans_charge c ON c.plan_version_id = p.plan_version_id AND c.code = l.code
 JOIN metering_meter m ON m.id = c.meter_id
 JOIN metering_usageevent e ON e.customer_id = i.customer_id AND e.type = m.event_type AND e.properties @> m.filters
  AND (e.subscription_id IS NULL OR e.subscription_id = i.subscription_id)
  AND e.occurred_at >= l.service_starts_at AND e.occurred_at < l.service_ends_at AND e.received_at >= i.drafted_at
-WHERE l.kind = 'usage'
+WHERE l.kind = 'usage' AND i.kind = 'CYCLE' AND NOT l.decision ? 'effect'
   AND NOT pg_visible_in_snapshot(e.recorded_xid, (l.decision -> 'usage' ->> 'snapshot')::pg_snapshot)
 GROUP BY i.number, l.code ORDER BY 1 LIMIT 20
 """

@@ -24,7 +24,11 @@ CALLS: dict[str, Any] = {
 
 
 def plan_document(
-    *, code: str = "growth", base_fee: str | None = "99.00", base_fee_timing: str = "advance", **overrides: Any
+    *,
+    code: str = "growth",
+    base_fee: str | dict[str, Any] | None = "99.00",
+    base_fee_timing: str = "advance",
+    **overrides: Any,
 ) -> dict[str, Any]:
     """
     Return the pricing document of a monthly plan in US dollars; overrides are fields of the document.
@@ -37,7 +41,7 @@ def plan_document(
         "currency": "USD",
         "interval": {"unit": "month", "count": 1},
         "effective_at": EFFECTIVE,
-        "base_fee": None if base_fee is None else {"amount": base_fee, "timing": base_fee_timing},
+        "base_fee": {"amount": base_fee, "timing": base_fee_timing} if isinstance(base_fee, str) else base_fee,
         "charges": [CALLS],
     }
     document |= overrides
