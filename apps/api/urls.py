@@ -5,6 +5,7 @@ from drf_spectacular.views import SpectacularJSONAPIView, SpectacularSwaggerView
 
 from apps.api import errors
 from apps.api.v1 import (
+    agreements,
     books,
     coupons,
     customers,
@@ -12,6 +13,7 @@ from apps.api.v1 import (
     meters,
     payments,
     plans,
+    pricing,
     quarantine,
     subscription_changes,
     subscriptions,
@@ -32,6 +34,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("plans/<str:code>", plans.PlanDetail.as_view()),
     path("plans/<str:code>/versions/<int:version>/publish", plans.PlanVersionPublish.as_view()),
     path("pricing/estimate", plans.PricingEstimate.as_view()),
+    path("pricing/backtest", pricing.PricingBacktest.as_view()),
+    path("price-book", pricing.PriceBook.as_view()),
     path("customers", customers.CustomerList.as_view()),
     path("customers/<str:reference>", customers.CustomerDetail.as_view()),
     path("customers/<str:reference>/payment-methods", customers.PaymentMethodList.as_view()),
@@ -48,6 +52,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
         "subscriptions/<str:reference>/changes/<str:change_reference>/withdraw",
         subscription_changes.SubscriptionChangeWithdraw.as_view(),
     ),
+    path("subscriptions/<str:reference>/overrides", agreements.SubscriptionOverrideList.as_view()),
+    path("subscriptions/<str:reference>/commitment", agreements.SubscriptionCommitment.as_view()),
     path("subscriptions/<str:reference>/change", subscription_changes.SubscriptionChangeView.as_view()),
     path("subscriptions/<str:reference>/cancel", subscription_changes.SubscriptionCancel.as_view()),
     path("subscriptions/<str:reference>/pause", subscription_changes.SubscriptionPause.as_view()),

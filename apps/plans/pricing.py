@@ -127,7 +127,9 @@ def offer_draft(
     for terms in offer.charges:
         fixed = (quantity if terms.per_quantity else _ONE, NO_BASIS)
         units, basis = measures[terms.code] if terms.is_metered else fixed
-        inputs.append(ChargeInput(terms=terms, quantity=units, basis=basis, factor=served.factor))
+        # What an event cost when it was billed stays, however its period ends.
+        factor = _WHOLE if terms.is_metered and terms.timing == "advance" else served.factor
+        inputs.append(ChargeInput(terms=terms, quantity=units, basis=basis, factor=factor))
     minimum_minor = offer.minimum_commitment_minor
     if minimum_minor is not None:
         minimum_minor = minimum_minor * served.factor.numerator // served.factor.denominator

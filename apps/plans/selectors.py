@@ -91,13 +91,18 @@ def plan_version_window(version: PlanVersion) -> VersionWindow:
     return VersionWindow(effective_from_at=version.effective_at, effective_to_at=min(ends, default=None))
 
 
-def _effective_versions(plan_id: UUID) -> QuerySet[PlanVersion]:
+def versions_effective() -> QuerySet[PlanVersion]:
+    """Return all versions that were ever on sale, or will be, by plan and the last to take effect first."""
     frozen = [PlanVersionStatus.PUBLISHED, PlanVersionStatus.RETIRED]
     return (
-        PlanVersion.objects.filter(plan_id=plan_id, status__in=frozen)
+        PlanVersion.objects.filter(status__in=frozen)
         .select_related("plan")
-        .order_by("-effective_at", "-version")
+        .order_by("plan__code", "-effective_at", "-version")
     )
+
+
+def _effective_versions(plan_id: UUID) -> QuerySet[PlanVersion]:
+    return versions_effective().filter(plan_id=plan_id)
 
 
 def charges_of(version: PlanVersion) -> list[Charge]:

@@ -1,9 +1,21 @@
 """Anticipated failures of the walk."""
 
-from apps.common.errors import Invalid
+from apps.common.errors import Invalid, NotFound
 
 
 class TooMuchDue(Invalid):
     """One call would have to do more than its bound allows."""
 
     code = "too_much_due"
+
+
+class BacktestInvalid(Invalid):
+    """The question of a backtest cannot be answered; every problem is named with its place and remedy."""
+
+    code = "backtest_invalid"
+
+
+class CommitmentMissing(NotFound):
+    """The subscription has no commitment that runs."""
+
+    code = "commitment_missing"

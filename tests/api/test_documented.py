@@ -100,6 +100,9 @@ def test_a_month_is_answered_as_documented(api, held):
     held("GET", "subscriptions/acme-basic")
     held("GET", "subscriptions/acme-basic/periods")
     held("POST", "pricing/estimate", {"plan": "basic", "usage": {"calls": "3"}})
+    january = {"starts_at": "2026-01-15T00:00:00Z", "ends_at": "2026-02-02T00:00:00Z"}
+    held("POST", "pricing/backtest", {"plan": "basic", "version": 1, "period": january})
+    held("GET", "price-book")
     for noun in ("customers", "customers/acme", "customers/acme/payment-methods", "plans"):
         held("GET", noun)
     for noun in ("subscriptions", "test-clocks", "billing-runs", "domain-events", "tax-rates", "ledger/accounts"):

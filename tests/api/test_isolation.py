@@ -46,6 +46,11 @@ def test_what_is_alphas_is_not_there_for_beta(api, neighbour, nouns):
         f"test-clocks/{nouns['test-clocks']}/advance": {"to": "2026-03-01T00:00:00Z"},
         f"customers/{nouns['customers']}/payment-methods": documents.METHOD,
         "plans/basic/versions/1/publish": {},
+        "pricing/backtest": {
+            "plan": "basic",
+            "version": 1,
+            "period": {"starts_at": "2025-01-01T00:00:00Z", "ends_at": "2025-02-01T00:00:00Z"},
+        },
         "invoices/preview": {"subscription": nouns["subscriptions"]},
         "subscriptions": {"customer": nouns["customers"], "plan": "basic"},
     }

@@ -84,6 +84,8 @@ GOOD: dict[str, Any] = {
         "examples": [{"usage": {"calls": "12"}, "total": "21.00"}],
     },
     "pricing/estimate": {"charge": CHARGE, "currency": "USD", "units": "12", "rounding": "half_even"},
+    "pricing/backtest": {"plan": "basic", "version": 1, "customers": ["known"], "usage_factor": "3",
+                         "period": {"starts_at": "2025-12-01T00:00:00Z", "ends_at": "2026-01-01T00:00:00Z"}},
     "billing-runs": {"at": documents.JANUARY},
     "invoices/preview": {"subscription": "known-basic"},
     "events": {"id": "1", "source": "s", "type": "call", "customer": "known", "quantity": "1",
