@@ -16,7 +16,7 @@ from apps.engine.charge_models import ChargeTerms, Measured
 from apps.engine.commitments import CommitmentTerms
 from apps.engine.decisions import measured_from_document
 from apps.engine.draft_values import Effect
-from apps.engine.exact import Rounding, decimal_text
+from apps.engine.exact import Rounding, decimal_text, round_ratio
 from apps.engine.proration import ProrationMode as EngineProration
 from apps.engine.proration import proration_factor
 from apps.engine.tax import TaxDecision
@@ -54,7 +54,7 @@ def draft_build(
 
     :param at: the moment that decides tax rates
     """
-    billed_at = _billed_at(period, kind)
+    billed_at = _billed_at(period, kind, at)
     desk = _Desk(subscription=subscription, entity=entity, billed_at=billed_at, at=at)
     if kind == InvoiceKind.CYCLE:
         inputs = [*desk.served(period), *desk.in_advance(following), *credits.credit_inputs(period=period)]
@@ -66,7 +66,8 @@ def draft_build(
         return None
     version = period.plan_version
     is_regular_cycle = kind == InvoiceKind.CYCLE and period.kind == BillingPeriodKind.REGULAR
-    minimum_minor = desk.minimum_minor(period) if is_regular_cycle else None
+    has_minimum = is_regular_cycle and plan_terms.minimum_commitment_minor(version) is not None
+    minimum_minor = committed_minor(period) if has_minimum else None
     commitment = plan_terms.commitment_of(version) if is_regular_cycle else None
     draft = invoice_draft.build_invoice_draft(
         facts=invoice_draft.DraftFacts(
@@ -90,6 +91,23 @@ def draft_build(
         # Usage that costs nothing yet is on the document of the first event that does, or on that of the close.
         return None
     return draft
+
+
+def committed_minor(period: BillingPeriod) -> int:
+    """
+    Return what is committed for the served part of a period, in minor units; zero without a commitment.
+
+    A minimum leaves out parts of a cent, a commitment is rounded as the engine rounds it.
+    """
+    version, factor = period.plan_version, _factor(period, _engine_period(period))
+    whole_minor = plan_terms.minimum_commitment_minor(version)
+    if whole_minor is not None:
+        return whole_minor * factor.numerator // factor.denominator
+    commitment = plan_terms.commitment_of(version)
+    if commitment is None:
+        return 0
+    part = commitment.amount_minor * factor
+    return round_ratio(part.numerator, part.denominator, Rounding(version.rounding))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,15 +148,6 @@ class _Desk:
             for charge in plan_selectors.charges_of(period.plan_version):
                 if charge.meter is not None and charge.timing == "advance":
                     yield self._usage(charge, period, effect="bill")
-
-    def minimum_minor(self, period: BillingPeriod) -> int | None:
-        """Return the least that a period costs: the plan's minimum times the served part, without parts of a cent."""
-        version = period.plan_version
-        whole_minor = plan_terms.minimum_commitment_minor(version)
-        if whole_minor is None:
-            return None
-        factor = _factor(period, _engine_period(period))
-        return whole_minor * factor.numerator // factor.denominator
 
     def billed_before_minor(
         self, period: BillingPeriod, minimum_minor: int | None, commitment: CommitmentTerms | None
@@ -229,8 +238,10 @@ class _Desk:
         return measured_from_document(stored, path="decision")
 
 
-def _billed_at(period: BillingPeriod, kind: InvoiceKind) -> datetime:
-    """Return when a document falls due to be made: the end of a period closed, the start of one begun."""
+def _billed_at(period: BillingPeriod, kind: InvoiceKind, at: datetime) -> datetime:
+    """Return when a document falls due: at the end of a period closed, the start of one begun, or with its usage."""
+    if kind == InvoiceKind.USAGE:
+        return at
     return period.ends_at if kind == InvoiceKind.CYCLE else period.starts_at
 
 

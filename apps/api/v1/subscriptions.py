@@ -13,14 +13,22 @@ from apps.api.base import DRY_RUN_PARAMETER, IDEMPOTENCY_PARAMETER, ApiView
 from apps.api.schema import page
 from apps.api.serializers import ExactField, InstantField, PublicIdField, ReferenceField, StrictSerializer
 from apps.customers import selectors as customer_selectors
-from apps.subscriptions import selectors, services
+from apps.subscriptions import selectors
 from apps.subscriptions.models import AnchorKind
+from apps.workflows import subscribing
 
 
 class AnchorSerializer(StrictSerializer):
     """Where period boundaries come from."""
 
     type = serializers.ChoiceField(choices=AnchorKind.values)
+
+
+class OverridePostSerializer(StrictSerializer):
+    """Another price for one charge, which somebody else has to approve."""
+
+    terms = serializers.DictField(help_text="Code, model and price of the charge, as in a pricing document.")
+    reason = serializers.CharField(max_length=500)
 
 
 class SubscriptionPostSerializer(StrictSerializer):
@@ -32,6 +40,10 @@ class SubscriptionPostSerializer(StrictSerializer):
     starts_at = InstantField(required=False)
     anchor = AnchorSerializer(required=False)
     quantity = serializers.DecimalField(max_digits=26, decimal_places=12, coerce_to_string=True, required=False)
+    discounts = serializers.ListField(
+        child=serializers.CharField(max_length=60), max_length=20, required=False, help_text="Codes of coupons."
+    )
+    overrides = OverridePostSerializer(many=True, required=False)
 
 
 class PeriodSerializer(serializers.Serializer):
@@ -108,18 +120,17 @@ class SubscriptionList(ApiView):
     def post(self, request: Request) -> Response:
         """Pin a customer to the plan version on sale at the start."""
         data = self.read(SubscriptionPostSerializer)
-        customer = customer_selectors.customer_by_reference(data["customer"])
-        now_at = customer_selectors.customer_now(customer=customer, at=self.at)
-        subscription = services.subscription_create(
-            customer=customer,
+        agreed = subscribing.NewSubscription(
             plan_code=data["plan"],
-            starts_at=data.get("starts_at", now_at),
+            starts_at=data.get("starts_at"),
             anchor_kind=data.get("anchor", {}).get("type", AnchorKind.ANNIVERSARY),
             external_id=data.get("external_id"),
             quantity=data.get("quantity", Decimal(1)),
-            actor=self.actor,
-            at=now_at,
+            coupon_codes=tuple(data.get("discounts", ())),
+            prices_asked=tuple(subscribing.PriceAsked(**asked) for asked in data.get("overrides", ())),
         )
+        customer = customer_selectors.customer_by_reference(data["customer"])
+        subscription = subscribing.subscribe(customer=customer, agreed=agreed, actor=self.actor, at=self.at)
         return Response(SubscriptionSerializer(subscription).data, status=201)
 
 
