@@ -17,8 +17,6 @@ from apps.engine.commitments import CommitmentTerms
 from apps.engine.decisions import measured_from_document
 from apps.engine.draft_values import Effect
 from apps.engine.exact import Rounding, decimal_text, round_ratio
-from apps.engine.proration import ProrationMode as EngineProration
-from apps.engine.proration import proration_factor
 from apps.engine.tax import TaxDecision
 from apps.invoices import discounts as invoice_discounts
 from apps.invoices import selectors as invoice_selectors
@@ -28,6 +26,7 @@ from apps.plans import selectors as plan_selectors
 from apps.plans import terms as plan_terms
 from apps.plans.models import Charge
 from apps.subscriptions import overrides
+from apps.subscriptions.features import served_factor
 from apps.subscriptions.models import BillingPeriod, BillingPeriodKind, ProrationMode, Subscription
 from apps.taxes import selectors as tax_selectors
 from apps.workflows import credits
@@ -79,7 +78,7 @@ def draft_build(
             plan_version=version.version,
             minimum_commitment_minor=minimum_minor,
             commitment=commitment,
-            commitment_factor=_factor(period, _engine_period(period)),
+            commitment_factor=served_factor(period=period, served=_engine_period(period)),
             commitment_billed_before_minor=desk.billed_before_minor(period, minimum_minor, commitment),
             commitment_tax=None if minimum_minor is None and commitment is None else desk.tax(None),
             discounts=invoice_discounts.discounts_for(
@@ -99,7 +98,7 @@ def committed_minor(period: BillingPeriod) -> int:
 
     A minimum leaves out parts of a cent, a commitment is rounded as the engine rounds it.
     """
-    version, factor = period.plan_version, _factor(period, _engine_period(period))
+    version, factor = period.plan_version, served_factor(period=period, served=_engine_period(period))
     whole_minor = plan_terms.minimum_commitment_minor(version)
     if whole_minor is not None:
         return whole_minor * factor.numerator // factor.denominator
@@ -183,7 +182,7 @@ class _Desk:
             terms=terms,
             quantity=period.quantity if terms.per_quantity else Decimal(1),
             tax=self.tax(terms.tax_category),
-            factor=_factor(period, served),
+            factor=served_factor(period=period, served=served),
             service_period=served,
             effect=effect,
             rounding=Rounding(period.plan_version.rounding),
@@ -218,7 +217,7 @@ class _Desk:
             },
             tax=self.tax(terms.tax_category),
             # What an event cost when it was billed stays, however its period ends.
-            factor=_WHOLE if terms.timing == "advance" else _factor(period, _engine_period(period)),
+            factor=_WHOLE if terms.timing == "advance" else served_factor(period=period, served=_engine_period(period)),
             service_period=_engine_period(period),
             effect=effect,
             rounding=Rounding(period.plan_version.rounding),
@@ -251,12 +250,3 @@ def _plan(period: BillingPeriod) -> dict[str, str | int]:
 
 def _engine_period(period: BillingPeriod) -> periods.Period:
     return periods.Period(period.starts_at, period.ends_at)
-
-
-def _factor(period: BillingPeriod, served: periods.Period) -> Fraction:
-    """Return which part of its whole a stretch of a period is."""
-    full = periods.Period(period.full_starts_at, period.full_ends_at)
-    if served == full:
-        return _WHOLE
-    mode = EngineProration.BY_DAY if period.proration_mode == ProrationMode.BY_DAY else EngineProration.BY_SECOND
-    return proration_factor(served=served, full=full, mode=mode, timezone=period.subscription.timezone)
