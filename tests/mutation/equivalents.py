@@ -75,4 +75,34 @@ EQUIVALENTS: Final[tuple[Equivalent, ...]] = (
         "0 -> 1",
         "at a precision of zero both branches scale by one",
     ),
+    _same(
+        "commitments",
+        "if listed_minor * kept <= committed_minor:",
+        "<= -> <",
+        "where both sides are equal both branches give the same lines, and the total never jumps",
+    ),
+    _same(
+        "discounts",
+        "for line, part_minor in zip(left, parts_minor, strict=True)",
+        "True -> False",
+        "there is one part for each line by the line above",
+    ),
+    _same(
+        "discounts",
+        "taken_minor = (before.net_minor - after.net_minor for before, after in zip(lines, left, strict=True))",
+        "True -> False",
+        "the lines that are left are as many as were given",
+    ),
+    _same(
+        "discounts",
+        "reach = 0 if terms.charges else 1 if terms.plans else 2",
+        "0 -> -1",
+        "only the order of the three numbers matters and it stays",
+    ),
+    _same(
+        "discounts",
+        "reach = 0 if terms.charges else 1 if terms.plans else 2",
+        "2 -> 3",
+        "only the order of the three numbers matters and it stays",
+    ),
 )
