@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime, time
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from django.contrib import messages
@@ -28,6 +28,8 @@ from apps.invoices.models import InvoiceLine
 from apps.ledger import selectors as ledger_selectors
 from apps.workflows import explanations
 
+R = TypeVar("R")
+
 TRAIL_SHOWN = 50
 
 
@@ -46,11 +48,19 @@ def press(request: HttpRequest, name: str, pk: UUID | None = None) -> HttpRespon
         if not button.is_offered(record):
             messages.warning(request, f"'{button.title}' does not apply to this any more; somebody was faster.")
             return redirect(record_url(record))
-    form = button.form_class(request.POST if request.method == "POST" else None)
-    if request.method == "POST" and form.is_valid():
-        outcome = _run(request, button, record, form.cleaned_data)
-        if outcome is not None:
-            return _after(request, button, outcome)
+    form = button.form(record=record, data=request.POST if request.method == "POST" else None)
+    rehearsal = None
+    if request.method == "POST" and "edit" not in request.POST and form.is_valid():
+        press_made = _press_of(request, record, form.cleaned_data)
+        if button.rehearse is not None and "confirmed" not in request.POST:
+            rehearsal = _asked(request, button.rehearse, press_made)
+            if rehearsal is not None:
+                repeated = {**request.POST.dict(), "rehearsed_at": rehearsal.at.isoformat()}
+                form = button.form(record=record, data=repeated)
+        else:
+            outcome = _asked(request, button.run, press_made)
+            if outcome is not None:
+                return _after(request, button, outcome)
     context = {
         "title": button.title,
         "button": button,
@@ -58,16 +68,21 @@ def press(request: HttpRequest, name: str, pk: UUID | None = None) -> HttpRespon
         "subject": button.subject(record) if record is not None else "",
         "amount": button.amount(record) if record is not None else "",
         "form": form,
+        "rehearsal": rehearsal,
         "back_url": record_url(record) if record is not None else _list_url(button),
     }
-    return _page(request, "backoffice/confirm.html", context)
+    return page_render(request, "backoffice/confirm.html", context)
 
 
-def _run(request: HttpRequest, button: buttons.Button, record: Any, data: dict[str, Any]) -> buttons.Outcome | None:
+def _press_of(request: HttpRequest, record: Any, data: dict[str, Any]) -> buttons.Press:
     actor = identity_actors.actor_of_user(signing_in.staff_of(request))
-    press_made = buttons.Press(record=record, data=data, actor=actor, wall_at=clock.now())
+    return buttons.Press(record=record, data=data, actor=actor, wall_at=clock.now())
+
+
+def _asked(request: HttpRequest, ask: Callable[[buttons.Press], R], press_made: buttons.Press) -> R | None:
+    """Return what a press gives; a refusal becomes sentences, and nothing is returned."""
     try:
-        return button.run(press_made)
+        return ask(press_made)
     except ConcurrentTransition:
         messages.error(request, "Somebody changed this at the same moment. Look at it again before you press.")
     except EngineError as error:
@@ -83,7 +98,7 @@ def _run(request: HttpRequest, button: buttons.Button, record: Any, data: dict[s
 def _after(request: HttpRequest, button: buttons.Button, outcome: buttons.Outcome) -> HttpResponse:
     goes_to = record_url(outcome.record) if outcome.record is not None else _list_url(button)
     if outcome.secret:
-        response = _page(
+        response = page_render(
             request,
             "backoffice/secret.html",
             {"title": outcome.message, "secret": outcome.secret, "back_url": goes_to},
@@ -122,7 +137,7 @@ def line_explain(request: HttpRequest, reference: str) -> HttpResponse:
         "invoice_url": record_url(line.invoice),
         "customer_url": record_url(line.invoice.customer),
     }
-    return _page(request, "backoffice/explain.html", context)
+    return page_render(request, "backoffice/explain.html", context)
 
 
 def line_events_csv(request: HttpRequest, reference: str) -> HttpResponse:
@@ -171,7 +186,7 @@ def trial_balance(request: HttpRequest) -> HttpResponse:
             }
         )
     context = {"title": "Trial balance", "currencies": currencies, "as_of": asked, "problem": problem}
-    return _page(request, "backoffice/trial_balance.html", context)
+    return page_render(request, "backoffice/trial_balance.html", context)
 
 
 def audit_trail(request: HttpRequest) -> HttpResponse:
@@ -188,10 +203,11 @@ def audit_trail(request: HttpRequest) -> HttpResponse:
         "entries": AuditEntry.objects.order_by("-id")[:TRAIL_SHOWN],
         "list_url": reverse("admin:audit_auditentry_changelist"),
     }
-    return _page(request, "backoffice/audit_trail.html", context)
+    return page_render(request, "backoffice/audit_trail.html", context)
 
 
-def _page(request: HttpRequest, template: str, context: dict[str, Any]) -> TemplateResponse:
+def page_render(request: HttpRequest, template: str, context: dict[str, Any]) -> TemplateResponse:
+    """Return a page inside the frame of the site that was asked."""
     # The wrapper that checked the sign-in names the site whose page this is.
     site: AdminSite = request.staff_site  # type: ignore[attr-defined]
     request.current_app = site.name  # the admin's own templates look for it here

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import Model
+from django.db.models import Count, Model, Q
 from django.urls import reverse
 from django.utils.html import format_html
 
@@ -283,15 +283,24 @@ def _plan(plan: Plan) -> list[Panel]:
     return [
         Panel(
             title="Versions",
-            columns=(Column("Version"), Column("Status"), Column("Effective"), Column("Published")),
+            columns=(
+                Column("Version"),
+                Column("Status"),
+                Column("Effective"),
+                Column("Published"),
+                Column("Subscriptions", True),
+            ),
             rows=[
                 [
                     record_link(version),
                     words_before_colon(version, "status"),
                     formatting.instant_text(version.effective_at),
                     formatting.instant_text(version.published_at) if version.published_at else "",
+                    version.subscription_count,
                 ]
-                for version in plan.versions.select_related("plan").order_by("-version")
+                for version in plan.versions.select_related("plan")
+                .annotate(subscription_count=Count("subscriptions", filter=~Q(subscriptions__status="ENDED")))
+                .order_by("-version")
             ],
             empty="No version yet. Apply a pricing document to make one.",
         )

@@ -19,7 +19,7 @@ from django.urls import URLPattern, path, reverse
 from unfold.sites import UnfoldAdminSite
 
 from apps.audit.admin import RECORDS as AUDIT
-from apps.backoffice import buttons, navigation, pages, panels, signing_in, work
+from apps.backoffice import buttons, navigation, pages, panels, plan_pages, signing_in, work
 from apps.common import clock, formatting, sessions
 from apps.customers.admin import RECORDS as CUSTOMERS
 from apps.identity.admin import RECORDS as IDENTITY
@@ -138,6 +138,11 @@ class BackofficeSite(StaffSite):
             path("invoices/<str:reference>/pdf/", self._page(pages.invoice_pdf), name="invoice_pdf"),
             path("lines/<str:reference>/explain/", self._page(pages.line_explain), name="line_explain"),
             path("lines/<str:reference>/events.csv", self._page(pages.line_events_csv), name="line_events"),
+            path(
+                "plans/<str:code>/versions/<int:version>/examine/",
+                self._page(plan_pages.plan_version_examine),
+                name="plan_version_examine",
+            ),
             path("trial-balance/", self._page(pages.trial_balance), name="trial_balance"),
             path("audit-trail/", self._page(pages.audit_trail), name="audit_trail"),
         ]

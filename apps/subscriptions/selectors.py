@@ -41,6 +41,11 @@ def subscription_by_reference(reference: str) -> Subscription:
     return subscription
 
 
+def subscriptions_on(*, version_id: UUID) -> int:
+    """Return how many subscriptions that have not ended are on a plan version."""
+    return Subscription.objects.filter(plan_version_id=version_id).exclude(status=SubscriptionStatus.ENDED).count()
+
+
 def periods_of(*, subscription_id: UUID) -> QuerySet[BillingPeriod]:
     """Return a subscription's periods in order."""
     return (

@@ -167,3 +167,18 @@ def test_portal_works_without_scripts(lived, live_url, page, mail_folder):
     mark = lived.mark
     _customer_enter(page, live_url, mail_folder, mark)
     assert page.evaluate("document.scripts.length") == 0
+
+
+def test_staff_price_usage_and_try_a_version_on_the_past(lived, live_url, page):
+    """From a plan version to what usage costs on it and what last month would have cost; fits a small screen, too."""
+    _staff_enter(page, live_url, lived.mark)
+    page.goto(f"{live_url}/backoffice/plans/growth/versions/1/examine/")
+    page.get_by_label("api_calls (calls)").fill("25")
+    page.get_by_role("button", name="Price it").click()
+    page.get_by_text("Total $116.50").wait_for()
+    page.get_by_label("Periods that ended after").fill("2026-01-15 00:00")
+    page.get_by_label("and by").fill("2026-02-02 00:00")
+    page.get_by_role("button", name="Try it on the past").click()
+    page.get_by_text("0 would pay less, 0 more").wait_for()
+    page.set_viewport_size({"width": 320, "height": 640})
+    assert not _is_wider_than_the_screen(page)
