@@ -57,7 +57,7 @@ def test_the_database_refuses_a_silent_limit(tenant, fields, constraint):
 
 
 def test_the_wildcard_answers_for_what_is_not_named(tenant):
-    """S253: `*` grants all features not named; a feature's own row goes before it, a refusal too."""
+    """S093 S253: `*` grants all features not named; a feature's own row goes before it, a refusal too."""
     version = plans.published_plan(charges=[], features={**FEATURES, "*": True})
     assert _lookup(version, "unheard") == features.FeatureGrant(is_granted=True, matched="*")
     assert not _lookup(version, "white_label").is_granted
