@@ -11,9 +11,18 @@ def _tests(*names: str) -> tuple[str, ...]:
 
 
 # For everything that rates: golden tables, then the naive second implementation on the edges.
-_RATING: Final = _tests("charge_models", "charge_tables", "agreement", "charge_properties", "rating_properties")
+_RATING: Final = _tests(
+    "charge_models", "charge_tables", "charge_edges", "agreement", "charge_properties", "rating_properties"
+)
 _TERMS: Final = _tests(
-    "charge_terms", "bad_input", "charge_refusals", "charge_basis", "charge_tables", "agreement", "charge_properties"
+    "charge_terms",
+    "bad_input",
+    "charge_refusals",
+    "charge_edges",
+    "charge_basis",
+    "charge_tables",
+    "agreement",
+    "charge_properties",
 )
 
 TARGETS: Final[Mapping[str, tuple[str, ...]]] = {

@@ -1,0 +1,113 @@
+"""Edges of rating that survivors of mutation pointed at: exactly on a clamp, nothing at all, what is left out."""
+
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
+
+import pytest
+
+from apps.engine.charge_models import (
+    NO_BASIS,
+    Basis,
+    ChargeTerms,
+    EventTotals,
+    basis_from_document,
+    charge_from_document,
+    fold_events,
+)
+from apps.engine.charge_models.basis import empty_basis
+from apps.engine.charge_models.billable import WHOLE, billable_parts
+from apps.engine.errors import EngineError, InvalidTerms
+
+RATE: dict[str, Any] = {"code": "calls", "meter": "calls", "model": "per_unit", "unit_rate": "1"}
+CARD: dict[str, Any] = {
+    "code": "card", "meter": "sales", "model": "percentage",
+    "rate_percent": "100", "min_per_event": "1.00", "max_per_event": "5.00",
+}  # fmt: skip
+
+
+def read(document: dict[str, Any], **changes: Any) -> ChargeTerms:
+    """Read a charge in dollars, with changes."""
+    return charge_from_document({**document, **changes}, currency="USD", path="charge")
+
+
+def folded(terms: ChargeTerms, *values: str) -> EventTotals:
+    """Fold events of these values."""
+    totals = fold_events(terms, map(Decimal, values)).events
+    assert totals is not None
+    return totals
+
+
+@pytest.mark.parametrize(
+    ("value", "fixed_fee", "where"),
+    [
+        ("0.9999", None, "events_at_minimum"),
+        ("0.995", None, "events_at_minimum"),
+        ("1", None, "charged_events"),
+        ("1.0001", None, "charged_events"),
+        ("4.9999", None, "charged_events"),
+        ("5", None, "charged_events"),
+        ("5.0001", None, "events_at_maximum"),
+        ("5.04", None, "events_at_maximum"),
+        ("0.69", "0.30", "events_at_minimum"),
+        ("0.70", "0.30", "charged_events"),
+        ("4.70", "0.30", "charged_events"),
+        ("4.71", "0.30", "events_at_maximum"),
+    ],
+)
+def test_exactly_on_a_clamp_an_event_is_priced_plainly(value: str, fixed_fee: str | None, where: str) -> None:
+    """S100: the least and the most of an event belong to what is charged as it is."""
+    terms = read(CARD, fixed_fee=fixed_fee)
+    plain = Decimal(value) if where == "charged_events" else Decimal(0)
+    assert folded(terms, value) == EventTotals(charged_value=plain, **{where: 1})
+
+
+def test_totals_of_nothing_are_zero() -> None:
+    """S100: no event was charged, clamped or free, and what is not given is none of each."""
+    zero = {"charged_events": 0, "events_at_minimum": 0, "events_at_maximum": 0, "free_events": 0}
+    assert EventTotals().to_document() == {**zero, "charged_value": "0", "free_value": "0"}
+    assert folded(read(CARD)) == EventTotals(**zero, charged_value=Decimal(0), free_value=Decimal(0))
+
+
+def test_the_basis_of_no_events() -> None:
+    matrix = {"property": "r", "match": {"eu": {"unit_rate": "2"}}, "default": {}}
+    carried = {"code": "fee", "meter": "sales", "model": "dynamic", "amount_property": "cost"}
+    assert empty_basis(read(RATE)) is NO_BASIS
+    assert empty_basis(read(carried)) == Basis(amount=Decimal(0))
+    assert empty_basis(read(CARD)) == Basis(events=EventTotals())
+    assert empty_basis(read(RATE, prices_by=matrix)) == Basis(units_by_cell=(Decimal(0), Decimal(0)))
+
+
+@pytest.mark.parametrize(
+    ("change", "key"),
+    [
+        ({"charged_events": -1}, "charged_events"),
+        ({"events_at_maximum": True}, "events_at_maximum"),
+        ({"free_events": "1"}, "free_events"),
+        ({"free_events": None}, "free_events"),
+        ({"free_value": "-0.1"}, "free_value"),
+        ({"charged_value": 1.5}, "charged_value"),
+        ({"refunded_events": 1}, "refunded_events"),
+    ],
+)
+def test_stored_totals_are_read_strictly(change: dict[str, Any], key: str) -> None:
+    """S106: a stored basis that somebody touched is refused at its place and priced by nobody."""
+    stored = folded(read(CARD), "2", "0.5").to_document()
+    assert basis_from_document({"events": stored}, path="basis").events == folded(read(CARD), "2", "0.5")
+    with pytest.raises(EngineError) as refusal:
+        basis_from_document({"events": {**stored, **change}}, path="basis")
+    assert refusal.value.path == f"basis.events.{key}"
+
+
+def test_a_stored_basis_has_known_fields_only() -> None:
+    with pytest.raises(InvalidTerms) as refusal:
+        basis_from_document({"unit_by_cell": []}, path="basis")
+    assert refusal.value.path == "basis.unit_by_cell"
+
+
+@pytest.mark.parametrize(("included", "expected"), [(None, 0), ("3", 3), ("12", 10)])
+def test_included_units_of_a_part(included: str | None, expected: int) -> None:
+    """S091: as many as are included, as many as were used, and none where none are included."""
+    (part,) = billable_parts(read(RATE, included_units=included), Decimal(10), WHOLE, NO_BASIS)
+    assert Fraction(*part.included) == expected
+    assert Fraction(*part.billable.units) == 10 - expected
