@@ -4,6 +4,7 @@ Each document bills from where the one before it ended, so however the events of
 documents sum to the price of the period. What is left at the period's end is on the document of its close.
 """
 
+from collections.abc import Iterator
 from datetime import datetime
 from uuid import UUID
 
@@ -26,8 +27,7 @@ from apps.workflows import drafting
 
 log = structlog.get_logger(__name__)
 
-# What is left waits for the next tick.
-BILLED_AT_ONCE_MAX = 500
+_PAGE = 500
 
 
 @unit_of_work
@@ -68,11 +68,8 @@ def usage_bill(*, subscription_id: UUID, actor: Actor, at: datetime) -> Invoice 
 
 def usage_bill_due(*, actor: Actor, at: datetime, customer_ids: list[UUID] | None = None) -> int:
     """Bill every running subscription that has such charges, each in a transaction of its own; return how many."""
-    due = subscription_selectors.subscriptions_billed_per_event().select_related("customer__test_clock")
-    if customer_ids is not None:
-        due = due.filter(customer_id__in=customer_ids)
     count = 0
-    for subscription in list(due[:BILLED_AT_ONCE_MAX]):
+    for subscription in _billed_per_event(customer_ids):
         customer_now = customer_selectors.customer_now(customer=subscription.customer, at=at)
         try:
             count += usage_bill(subscription_id=subscription.id, actor=actor, at=customer_now) is not None
@@ -84,3 +81,14 @@ def usage_bill_due(*, actor: Actor, at: datetime, customer_ids: list[UUID] | Non
         except Exception:  # noqa: BLE001  one bad account must not hold up the others; the bug is logged in full
             log.exception("usage not billed", subscription=subscription.public_id)
     return count
+
+
+def _billed_per_event(customer_ids: list[UUID] | None) -> Iterator[Subscription]:
+    """Yield them in pages: looking for usage is all that tells who has some, so nobody may be left out for ever."""
+    rows = subscription_selectors.subscriptions_billed_per_event().select_related("customer__test_clock")
+    if customer_ids is not None:
+        rows = rows.filter(customer_id__in=customer_ids)
+    page = list(rows[:_PAGE])
+    while page:
+        yield from page
+        page = list(rows.filter(id__gt=page[-1].id)[:_PAGE])
