@@ -13,11 +13,13 @@ from apps.engine.charge_models import (
     EventTotals,
     basis_from_document,
     charge_from_document,
+    compile_rater,
     fold_events,
 )
 from apps.engine.charge_models.basis import empty_basis
 from apps.engine.charge_models.billable import WHOLE, billable_parts
-from apps.engine.errors import EngineError, InvalidTerms
+from apps.engine.errors import EngineError, InvalidTerms, UnitsOutOfRange
+from apps.engine.money import Rounding
 
 RATE: dict[str, Any] = {"code": "calls", "meter": "calls", "model": "per_unit", "unit_rate": "1"}
 CARD: dict[str, Any] = {
@@ -111,3 +113,15 @@ def test_included_units_of_a_part(included: str | None, expected: int) -> None:
     (part,) = billable_parts(read(RATE, included_units=included), Decimal(10), WHOLE, NO_BASIS)
     assert Fraction(*part.included) == expected
     assert Fraction(*part.billable.units) == 10 - expected
+
+
+def test_compiled_terms_refuse_a_wrong_part_at_once_and_a_foreign_basis_when_asked() -> None:
+    """S105: the quick way refuses what the explaining one does, and takes no basis that the terms do not need."""
+    usual: dict[str, Any] = {"terms": read(RATE), "currency": "USD", "rounding": Rounding.HALF_UP}
+    for factor in (Fraction(-1, 2), Fraction(3, 2)):
+        with pytest.raises(UnitsOutOfRange, match="part of a period"):
+            compile_rater(**usual, factor=factor)
+    rate = compile_rater(**usual, basis=Basis(amount=Decimal(1)))
+    with pytest.raises(UnitsOutOfRange) as refusal:
+        rate(Decimal(1))
+    assert refusal.value.path == "basis"

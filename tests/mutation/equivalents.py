@@ -105,4 +105,82 @@ EQUIVALENTS: Final[tuple[Equivalent, ...]] = (
         "2 -> 3",
         "only the order of the three numbers matters and it stays",
     ),
+    _same(
+        "charge_models.compiled",
+        "if terms.model in _STRAIGHT and terms.prices_by is None and terms.unit_transform is None and basis is NO_BASIS:",  # noqa: E501
+        "is -> is not",
+        "a shortcut: the explaining way gives the same amounts and the same refusals",
+    ),
+    _same(
+        "charge_models.compiled",
+        "units, denominator = -1, 1",
+        "1 -> 0 #2",
+        "a mark that is below zero whatever its size, refused in the next line",
+    ),
+    _same(
+        "charge_models.compiled",
+        "units, denominator = -1, 1",
+        "1 -> 2",
+        "a mark that is below zero whatever its size, refused in the next line",
+    ),
+    _same(
+        "charge_models.compiled",
+        "units, denominator = -1, 1",
+        "1 -> 2 #2",
+        "a mark that is below zero whatever its size, refused in the next line",
+    ),
+    _same(
+        "charge_models.compiled",
+        "if not 0 <= units <= _UNITS_MAX * denominator:",
+        "* -> //",
+        "lets more through to the check in words, which decides alone",
+    ),
+    _same(
+        "charge_models.compiled",
+        "if not 0 <= units <= _UNITS_MAX * denominator:",
+        "0 -> 1",
+        "lets more through to the check in words, which decides alone",
+    ),
+    _same(
+        "charge_models.compiled",
+        "if not 0 <= units <= _UNITS_MAX * denominator:",
+        "<= -> <",
+        "lets more through to the check in words, which decides alone",
+    ),
+    _same(
+        "charge_models.compiled",
+        "if not 0 <= units <= _UNITS_MAX * denominator:",
+        "<= -> < #2",
+        "lets more through to the check in words, which decides alone",
+    ),
+    _same(
+        "charge_models.compiled",
+        "if maximum is not None and amount > maximum * denominator:",
+        "> -> >=",
+        "an amount equal to its limit becomes its limit",
+    ),
+    _same(
+        "charge_models.compiled",
+        "if minimum is not None and amount < minimum * denominator:",
+        "< -> <=",
+        "an amount equal to its limit becomes its limit",
+    ),
+    _same(
+        "charge_models.billable",
+        "for index, (cell, units) in enumerate(zip(matrix.cells, basis.units_by_cell or (), strict=True)):",
+        "True -> False",
+        "a basis with another number of cells was refused before",
+    ),
+    _same(
+        "charge_models.graduated",
+        "lower = 0",
+        "0 -> -1",
+        "no unit lies below zero, so where the first tier begins is not asked",
+    ),
+    _same(
+        "charge_models.graduated",
+        "if end <= upper:",
+        "<= -> <",
+        "one turn more, in which no unit lies and no fee is due",
+    ),
 )
