@@ -4,7 +4,7 @@ from unfold.decorators import display
 
 from apps.common import formatting
 from apps.common.admin import RecordAdmin, number_column, status_column
-from apps.plans.models import Charge, Coupon, Feature, Plan, PlanVersion
+from apps.plans.models import Charge, Cohort, CohortMember, Coupon, Feature, Plan, PlanVersion
 
 
 class PlanAdmin(RecordAdmin):
@@ -20,10 +20,10 @@ class PlanVersionAdmin(RecordAdmin):
     """Terms."""
 
     purpose = "The terms of each plan, version by version. Subscriptions stay on the version they began with."
-    list_display = ("plan", "version", "status_badge", "currency", "interval", "effective_at", "published_at")
+    list_display = ("plan", "version", "status_badge", "currency", "interval", "cohort", "effective_at", "published_at")
     list_filter = ("status", "currency")
     search_fields = ("plan__code", "plan__name")
-    list_select_related = ("plan",)
+    list_select_related = ("plan", "cohort")
     ordering = ("-id",)
     fact_fields = (
         "plan",
@@ -33,6 +33,7 @@ class PlanVersionAdmin(RecordAdmin):
         "interval",
         "rounding",
         "effective_at",
+        "cohort",
         "published_at",
         "retired_at",
         "document_hash",
@@ -74,6 +75,33 @@ class FeatureAdmin(RecordAdmin):
     limit_money = number_column("limit_units", "Limit")
 
 
+class CohortAdmin(RecordAdmin):
+    """Some of the customers."""
+
+    purpose = "For whom a plan version can be published before all: customers named, or a share of an experiment."
+    list_display = ("code", "name", "experiment", "share")
+    search_fields = ("code", "name", "experiment")
+    fact_fields = ("code", "name", "experiment", "share")
+
+    @display(description="Share")
+    def share(self, cohort: Cohort) -> str:
+        """Return the range of the experiment."""
+        if cohort.from_percent is None or cohort.to_percent is None:
+            return "named customers only"
+        return f"{formatting.number_text(cohort.from_percent)} to {formatting.number_text(cohort.to_percent)} %"
+
+
+class CohortMemberAdmin(RecordAdmin):
+    """One customer named in a cohort."""
+
+    purpose = "Customers that belong to a cohort because somebody named them."
+    list_display = ("cohort", "customer")
+    search_fields = ("cohort__code", "customer__external_id", "customer__name")
+    list_select_related = ("cohort", "customer")
+    ordering = ("-id",)
+    fact_fields = ("cohort", "customer")
+
+
 class CouponAdmin(RecordAdmin):
     """One offer of a discount."""
 
@@ -113,5 +141,7 @@ RECORDS = (
     (PlanVersion, PlanVersionAdmin),
     (Charge, ChargeAdmin),
     (Feature, FeatureAdmin),
+    (Cohort, CohortAdmin),
+    (CohortMember, CohortMemberAdmin),
     (Coupon, CouponAdmin),
 )

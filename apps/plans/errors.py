@@ -45,6 +45,24 @@ class EstimateInvalid(Invalid):
     code = "estimate_invalid"
 
 
+class CohortUnknown(NotFound):
+    """No cohort has this id or code."""
+
+    code = "cohort_unknown"
+
+
+class CohortInvalid(Invalid):
+    """The cohort cannot be made; every field is named with the remedy."""
+
+    code = "cohort_invalid"
+
+
+class CohortExists(Conflict):
+    """The code is taken."""
+
+    code = "cohort_exists"
+
+
 class CouponUnknown(NotFound):
     """No coupon has this id or code."""
 

@@ -9,6 +9,7 @@ from django_fsm import FSMField, transition
 from apps.common.fields import CurrencyField, MinorUnitsField, QuantityField
 from apps.common.models import Entity
 from apps.common.triggers import fixed_columns, frozen_when, part_open_while, undeletable
+from apps.customers.models import Customer
 from apps.lifecycle.edges import Edge, status_triggers
 from apps.lifecycle.models import LifecycleModel
 from apps.metering.models import Meter
@@ -28,6 +29,64 @@ class Plan(Entity):
 
     def __str__(self) -> str:
         return self.name
+
+
+class Cohort(Entity):
+    """
+    Some of the customers, for whom a version can be published before, or instead of, all of them.
+
+    A customer belongs because it is named, or because its share of the experiment lies in the cohort's range. The share
+    comes from customer and experiment alone, so ranges of one experiment divide the customers and share nobody.
+    """
+
+    id_prefix = "coh"
+
+    code = models.CharField(max_length=60, unique=True)
+    name = models.CharField(max_length=120)
+    experiment = models.CharField(max_length=60, help_text="Cohorts of one experiment divide the same customers.")
+    from_percent = models.DecimalField(max_digits=5, decimal_places=2, null=True, blank=True)
+    to_percent = models.DecimalField(max_digits=5, decimal_places=2, null=True, blank=True)
+
+    class Meta:
+        ordering = ["code"]
+        constraints = [
+            models.CheckConstraint(
+                name="cohort_range_whole",
+                condition=Q(from_percent__isnull=True, to_percent__isnull=True)
+                | Q(
+                    from_percent__isnull=False,
+                    to_percent__isnull=False,
+                    from_percent__gte=0,
+                    to_percent__gt=F("from_percent"),
+                    to_percent__lte=100,
+                ),
+            ),
+            models.CheckConstraint(name="cohort_experiment_given", condition=~Q(experiment="")),
+        ]
+        triggers = [
+            # A range that moved would move customers; who wants other customers makes another cohort.
+            *fixed_columns(name="cohort_fixed", columns=("code", "experiment", "from_percent", "to_percent")),
+            *undeletable(name="cohort_kept"),
+        ]
+
+    def __str__(self) -> str:
+        return self.code
+
+
+class CohortMember(Entity):
+    """A customer that belongs to a cohort because somebody named it."""
+
+    id_prefix = "com"
+
+    cohort = models.ForeignKey(Cohort, on_delete=models.PROTECT, related_name="members")
+    customer = models.ForeignKey(Customer, on_delete=models.PROTECT, related_name="cohort_memberships")
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [models.UniqueConstraint(fields=["cohort", "customer"], name="cohort_member_once")]
+
+    def __str__(self) -> str:
+        return f"{self.customer} in {self.cohort}"
 
 
 class PlanVersionStatus(models.TextChoices):
@@ -61,6 +120,14 @@ class PlanVersion(LifecycleModel):
     interval_count = models.PositiveSmallIntegerField()
     rounding = models.CharField(max_length=10)
     effective_at = models.DateTimeField()
+    cohort = models.ForeignKey(
+        Cohort,
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="plan_versions",
+        help_text="On sale for its members only; chosen when the version is published.",
+    )
     published_at = models.DateTimeField(null=True, blank=True)
     retired_at = models.DateTimeField(null=True, blank=True)
 

@@ -22,9 +22,15 @@ class PriceBook:
 
 
 def price_book(*, at: datetime) -> PriceBook:
-    """Return every version on sale at an instant with its terms and features, plans in the order of their codes."""
+    """
+    Return every version on sale at an instant with its terms and features, plans in the order of their codes.
+
+    What is for a cohort only is in nobody else's book, and the book asks nobody who reads it.
+    """
     entries = []
-    for _plan, versions in groupby(versions_effective(), key=lambda version: version.plan_id):
+    for _plan, versions in groupby(
+        versions_effective().filter(cohort__isnull=True), key=lambda version: version.plan_id
+    ):
         found = _on_sale(list(versions), at)
         if found is not None:
             entries.append(_entry(*found))

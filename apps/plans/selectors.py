@@ -9,7 +9,7 @@ from django.db.models import Q, QuerySet
 from apps.common import ids
 from apps.engine.charge_models import ChargeTerms, charge_from_document
 from apps.metering.models import Meter
-from apps.plans import features
+from apps.plans import cohorts, features
 from apps.plans.errors import PlanUnknown, PlanVersionUnknown
 from apps.plans.features import FeatureGrant
 from apps.plans.models import Charge, Plan, PlanVersion, PlanVersionStatus
@@ -17,12 +17,12 @@ from apps.plans.models import Charge, Plan, PlanVersion, PlanVersionStatus
 
 def plans_queryset() -> QuerySet[Plan]:
     """Return all plans with their versions, in the order of their codes."""
-    return Plan.objects.prefetch_related("versions").order_by("code")
+    return Plan.objects.prefetch_related("versions__cohort").order_by("code")
 
 
 def plan_versions_queryset() -> QuerySet[PlanVersion]:
     """Return all versions with their plans, by plan and newest first."""
-    return PlanVersion.objects.select_related("plan").order_by("plan__code", "-version")
+    return PlanVersion.objects.select_related("plan", "cohort").order_by("plan__code", "-version")
 
 
 def plan_by_reference(reference: str) -> Plan:
@@ -55,17 +55,24 @@ def plan_version_get(*, plan_code: str, version: int) -> PlanVersion:
     return found
 
 
-def plan_version_current(*, plan_code: str, at: datetime) -> PlanVersion:
+def plan_version_current(*, plan_code: str, at: datetime, customer_id: UUID | None = None) -> PlanVersion:
     """
     Return the version on sale at an instant: the published one that took effect last.
 
     A version ends the one before it when it takes effect. Retiring the last one takes the plan off sale; it does not
-    bring the one before it back.
+    bring the one before it back. A version for a cohort is on sale for its members only, and ends nothing for others;
+    when it is retired, its members are offered what everybody is.
 
+    :param customer_id: who asks; without it the version that is for everybody
     :raises PlanUnknown: if there is no such plan, or none of its versions is on sale then
     """
     plan = plan_by_reference(plan_code)
-    version = _effective_versions(plan.id).filter(effective_at__lte=at).first()
+    audience = Q(cohort__isnull=True)
+    effective = _effective_versions(plan.id).filter(effective_at__lte=at)
+    if customer_id is not None and effective.filter(cohort__isnull=False).exists():
+        is_running = Q(retired_at__isnull=True) | Q(retired_at__gt=at)
+        audience |= Q(cohort__in=cohorts.cohorts_of(customer_id=customer_id)) & is_running
+    version = effective.filter(audience).first()
     if version is None:
         raise PlanUnknown(f"No version of plan '{plan.code}' is on sale at {at.isoformat()}; publish one first.")
     if version.retired_at is not None and version.retired_at <= at:
@@ -85,8 +92,13 @@ class VersionWindow:
 
 
 def plan_version_window(version: PlanVersion) -> VersionWindow:
-    """Return when a version is on sale: from its effective date to the next one's, or to its retirement."""
-    later = _effective_versions(version.plan_id).filter(effective_at__gt=version.effective_at).last()
+    """
+    Return when a version is on sale: from its effective date to the next one's, or to its retirement.
+
+    The next one is for everybody, or for the same cohort; another cohort's ends nothing.
+    """
+    following = _effective_versions(version.plan_id).filter(effective_at__gt=version.effective_at)
+    later = following.filter(Q(cohort__isnull=True) | Q(cohort=version.cohort_id)).last()
     ends = [moment for moment in (version.retired_at, later.effective_at if later else None) if moment is not None]
     return VersionWindow(effective_from_at=version.effective_at, effective_to_at=min(ends, default=None))
 
@@ -96,7 +108,7 @@ def versions_effective() -> QuerySet[PlanVersion]:
     frozen = [PlanVersionStatus.PUBLISHED, PlanVersionStatus.RETIRED]
     return (
         PlanVersion.objects.filter(status__in=frozen)
-        .select_related("plan")
+        .select_related("plan", "cohort")
         .order_by("plan__code", "-effective_at", "-version")
     )
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from django.db.models import Q
+
 from apps.audit import services as audit_services
 from apps.common import locks
 from apps.common.actors import Actor
@@ -16,7 +18,7 @@ from apps.engine.money import minor_to_text
 from apps.lifecycle.services import transition_apply
 from apps.messaging import services as messaging_services
 from apps.metering.models import Meter
-from apps.plans import cliffs, documents, pricing, selectors
+from apps.plans import cliffs, cohorts, documents, pricing, selectors
 from apps.plans.errors import PlanDocumentInvalid, PlanExamplesFailed, PlanVersionNotDraft, PlanVersionNotReady
 from apps.plans.models import Charge, Feature, Plan, PlanVersion, PlanVersionStatus
 
@@ -64,12 +66,16 @@ def plan_document_apply(*, document: Mapping[str, Any], actor: Actor, at: dateti
 
 
 @unit_of_work
-def plan_version_publish(*, plan_code: str, version: int, actor: Actor, at: datetime) -> PlanVersion:
+def plan_version_publish(
+    *, plan_code: str, version: int, actor: Actor, at: datetime, cohort_code: str | None = None
+) -> PlanVersion:
     """
-    Freeze a draft and put it on sale from its effective date, and return it.
+    Freeze a draft and put it on sale from its effective date, for everybody or for a cohort, and return it.
 
+    :param cohort_code: id or code of the cohort; others stay with the version that they have
     :raises PlanUnknown: if there is no such plan
     :raises PlanVersionUnknown: if there is no such version
+    :raises CohortUnknown: if there is no such cohort
     :raises PlanVersionNotDraft: if it was published before
     :raises PlanVersionNotReady: naming everything that stands against it
     :raises PlanExamplesFailed: naming each golden example with its expected and its actual total
@@ -80,6 +86,7 @@ def plan_version_publish(*, plan_code: str, version: int, actor: Actor, at: date
             f"{draft} is {draft.status} and its terms are frozen; apply a changed document and publish that version.",
             facts={"status": str(draft.status)},
         )
+    draft.cohort = None if cohort_code is None else cohorts.cohort_by_reference(cohort_code)
     canonical = _ready_to_publish(draft)
     _refuse_cliffs(draft, canonical)
     _refuse_failed_examples(draft, canonical)
@@ -94,9 +101,12 @@ def plan_version_publish(*, plan_code: str, version: int, actor: Actor, at: date
             "version": draft.version,
             "effective_at": instant_text(draft.effective_at),
             "document_hash": draft.document_hash,
+            "cohort": draft.cohort.code if draft.cohort else None,
         },
+        save_fields=("cohort",),
     )
-    _plan_rename(draft.plan, canonical.name, actor=actor, at=at)
+    if draft.cohort is None:
+        _plan_rename(draft.plan, canonical.name, actor=actor, at=at)
     return draft
 
 
@@ -234,8 +244,10 @@ def _ready_to_publish(draft: PlanVersion) -> documents.CanonicalPlan:
     for line in _meters_moved(draft, meters):
         detail = f"{line.removeprefix('~ ')} since the draft was made; apply the document again to bind it to that one"
         problems.append(FieldProblem("/charges", "meter_moved", detail))
+    # For whom the versions are on sale decides: two cohorts' versions may take effect at one instant.
+    same_customers = Q() if draft.cohort is None else Q(cohort__isnull=True) | Q(cohort=draft.cohort)
     before = (
-        PlanVersion.objects.filter(plan=draft.plan, version__lt=draft.version)
+        PlanVersion.objects.filter(same_customers, plan=draft.plan, version__lt=draft.version)
         .exclude(status=PlanVersionStatus.DRAFT)
         .order_by("-effective_at")
         .first()

@@ -15,8 +15,8 @@ from apps.common import locks
 from apps.common.actors import SCHEDULE, Actor
 from apps.common.db import unit_of_work
 from apps.common.errors import FieldProblem
+from apps.plans import cohorts, terms
 from apps.plans import selectors as plan_selectors
-from apps.plans import terms
 from apps.plans.models import PlanVersion, PlanVersionStatus
 from apps.subscriptions import effects, selectors, services, timeline
 from apps.subscriptions.errors import (
@@ -342,11 +342,16 @@ def _version_wanted(subscription: Subscription, wanted: TermsChange, effective_a
         if version.status != PlanVersionStatus.PUBLISHED or version.effective_at > effective_at:
             detail = f"{version} is not on sale at {effective_at.isoformat()}"
             raise ChangeInvalid(f"{detail}.", problems=(FieldProblem("/plan_version", "not_on_sale", detail),))
+        if version != present and not cohorts.is_offered_to(version=version, customer_id=subscription.customer_id):
+            detail = f"{version} is for cohort '{version.cohort}' only; add the customer to it, or name another version"
+            raise ChangeInvalid(f"{detail}.", problems=(FieldProblem("/plan_version", "not_on_sale", detail),))
         return version
     if wanted.plan_code is None or wanted.plan_code == present.plan.code:
         # Without a version, the same plan means the same terms: nobody is moved to new ones by the way.
         return present
-    return plan_selectors.plan_version_current(plan_code=wanted.plan_code, at=effective_at)
+    return plan_selectors.plan_version_current(
+        plan_code=wanted.plan_code, at=effective_at, customer_id=subscription.customer_id
+    )
 
 
 def _quantity(quantity: Decimal) -> Decimal:

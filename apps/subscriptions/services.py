@@ -69,7 +69,7 @@ def subscription_create(
         # Whoever asks for it by its id must never be given another subscription.
         detail = f"'{external_id}' reads like an id of ours; choose a code of your own."
         raise SubscriptionInvalid(detail, problems=(FieldProblem("/external_id", "external_id_invalid", detail),))
-    version = plan_selectors.plan_version_current(plan_code=plan_code, at=starts_at)
+    version = plan_selectors.plan_version_current(plan_code=plan_code, at=starts_at, customer_id=customer.id)
     if external_id and Subscription.objects.filter(external_id=external_id).exists():
         raise SubscriptionExists(f"There is a subscription '{external_id}' already.")
     version_ensure_chargeable(customer=customer, version=version, starts_at=starts_at)
