@@ -18,7 +18,9 @@ from apps.engine.charge_models import (
 )
 from apps.engine.charge_models.basis import empty_basis
 from apps.engine.charge_models.billable import WHOLE, billable_parts
+from apps.engine.charge_models.increments import rate_increment
 from apps.engine.errors import EngineError, InvalidTerms, UnitsOutOfRange
+from apps.engine.hashing import canonical_hash, canonical_json
 from apps.engine.money import Rounding
 
 RATE: dict[str, Any] = {"code": "calls", "meter": "calls", "model": "per_unit", "unit_rate": "1"}
@@ -125,3 +127,31 @@ def test_compiled_terms_refuse_a_wrong_part_at_once_and_a_foreign_basis_when_ask
     with pytest.raises(UnitsOutOfRange) as refusal:
         rate(Decimal(1))
     assert refusal.value.path == "basis"
+
+
+def test_what_an_increment_says_of_itself() -> None:
+    """S105, S106: both bills, their difference, and hashes that anyone can compute from theirs."""
+    usual: dict[str, Any] = {"currency": "USD", "rounding": Rounding.HALF_UP}
+    terms = read(RATE, unit_rate="0.333", included_units="2", timing="advance")
+    first = rate_increment(terms=terms, before=None, after=(Decimal(3), NO_BASIS), **usual)
+    second = rate_increment(terms=terms, before=(Decimal(3), NO_BASIS), after=(Decimal(7), NO_BASIS), **usual)
+    assert [(line.code, line.model, line.quantity) for line in (first, second)] == [
+        ("calls", "per_unit", 3),
+        ("calls", "per_unit", 7),
+    ]
+    assert [line.billable_quantity for line in (first, second)] == [1, 4]
+    assert [line.amount_minor for line in (first, second)] == [33, 134]
+    assert (first.before, second.before) == (None, first.after)
+    assert second.to_document() == {
+        "before": first.after.to_document(),
+        "after": second.after.to_document(),
+        "amount_minor": "134",
+        "amount": "1.34",
+        "input_hash": canonical_hash({"before": first.after.input_hash, "after": second.after.input_hash}),
+        "output_hash": canonical_hash(
+            {"before": first.after.output_hash, "after": second.after.output_hash, "amount_minor": "134"}
+        ),
+    }
+    assert first.to_document()["before"] is None
+    assert canonical_json(first.to_document())
+    assert first.input_hash == canonical_hash({"before": None, "after": first.after.input_hash})
