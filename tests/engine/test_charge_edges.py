@@ -15,6 +15,8 @@ from apps.engine.charge_models import (
     charge_from_document,
     compile_rater,
     fold_events,
+    fold_units,
+    rate_charge,
 )
 from apps.engine.charge_models.basis import empty_basis
 from apps.engine.charge_models.billable import WHOLE, billable_parts
@@ -155,3 +157,48 @@ def test_what_an_increment_says_of_itself() -> None:
     assert first.to_document()["before"] is None
     assert canonical_json(first.to_document())
     assert first.input_hash == canonical_hash({"before": None, "after": first.after.input_hash})
+
+
+def steps_of(terms: ChargeTerms, units: str, basis: Basis = NO_BASIS) -> list[tuple[str, str | None, str | None]]:
+    """Return kind, cell and units of each step, half up in dollars."""
+    line = rate_charge(terms=terms, quantity=Decimal(units), currency="USD", rounding=Rounding.HALF_UP, basis=basis)
+    return [(step.kind, step.cell, step.units) for step in line.steps]
+
+
+def test_included_units_are_a_step_where_there_are_any() -> None:
+    """S091, S099: a whole charge says what is included even unused; a cell only what it takes."""
+    assert steps_of(read(RATE, included_units="3"), "0") == [("included", None, "0"), ("per_unit", None, "0")]
+    assert steps_of(read(RATE), "2") == [("per_unit", None, "2")]
+    matrix = {"property": "r", "match": {"eu": {"unit_rate": "2"}, "us": {"unit_rate": "3"}}, "default": {}}
+    terms = read(RATE, included_units="2.5", prices_by=matrix)
+    basis = fold_units(terms, [({"r": "eu"}, Decimal(2)), ({"r": "us"}, Decimal(4)), ({}, Decimal(1))])
+    assert steps_of(terms, "7", basis) == [
+        ("included", "1", "2"),
+        ("per_unit", "1", "0"),
+        ("included", "2", "0.5"),
+        ("per_unit", "2", "3.5"),
+        ("per_unit", "3", "1"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("limits", "units", "kinds"),
+    [
+        ({"max_amount": "5.00"}, "5", ["per_unit"]),
+        ({"max_amount": "5.00"}, "5.0001", ["per_unit", "maximum"]),
+        ({"min_amount": "5.00"}, "5", ["per_unit"]),
+        ({"min_amount": "5.00"}, "4.9999", ["per_unit", "minimum"]),
+        ({"min_amount": "5.00", "max_amount": "5.00"}, "5", ["per_unit"]),
+    ],
+)
+def test_a_limit_that_is_met_exactly_is_no_step(limits: dict[str, str], units: str, kinds: list[str]) -> None:
+    """S096: a limit is named where it moved the amount, and nowhere else."""
+    assert [kind for kind, _, _ in steps_of(read(RATE, **limits), units)] == kinds
+
+
+def test_a_cell_has_known_fields_only() -> None:
+    """S089: a misspelt field of a cell is refused at its place, and not left out in silence."""
+    entry = {"when": {"r": "eu"}, "price": {"unit_rate": "2"}, "prices": {}}
+    with pytest.raises(InvalidTerms, match="not a known field") as refusal:
+        read(RATE, prices_by={"properties": ["r"], "match": [entry], "default": {}})
+    assert refusal.value.path == "charge.prices_by.match[0].prices"

@@ -183,4 +183,10 @@ EQUIVALENTS: Final[tuple[Equivalent, ...]] = (
         "<= -> <",
         "one turn more, in which no unit lies and no fee is due",
     ),
+    _same(
+        "charge_models.matrices",
+        'name = str(documents.read_text(fields, "property", path=path, is_required=True))',
+        "True -> False",
+        "the short form is known by its property, so it is there",
+    ),
 )
