@@ -8,8 +8,9 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from apps.engine.errors import EngineError
 from apps.engine.exact import decimal_text
-from apps.engine.money import minor_to_text
+from apps.engine.money import minor_to_text, parse_decimal
 
 _MONEY_SCHEMA = {
     "type": "object",
@@ -101,6 +102,18 @@ class ExactField(serializers.Field):
     def to_representation(self, value: Decimal) -> str:
         """Return the shortest exact text."""
         return decimal_text(value)
+
+
+@extend_schema_field({"type": "string", "example": "3"})
+class DecimalTextField(serializers.Field):
+    """A number of zero or more in, as a decimal string."""
+
+    def to_internal_value(self, data: Any) -> Decimal:
+        """Return the exact number; a JSON number is refused, because nobody knows what became of its digits."""
+        try:
+            return parse_decimal(data, path=self.field_name or "", minimum=Decimal(0))
+        except EngineError as error:
+            raise serializers.ValidationError(error.detail, code=error.code) from error
 
 
 @extend_schema_field({"type": "string"})

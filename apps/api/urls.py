@@ -7,6 +7,7 @@ from apps.api import errors
 from apps.api.v1 import (
     agreements,
     books,
+    cohorts,
     coupons,
     customers,
     invoices,
@@ -33,6 +34,9 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("plans", plans.PlanList.as_view()),
     path("plans/<str:code>", plans.PlanDetail.as_view()),
     path("plans/<str:code>/versions/<int:version>/publish", plans.PlanVersionPublish.as_view()),
+    path("cohorts", cohorts.CohortList.as_view()),
+    path("cohorts/<str:reference>", cohorts.CohortDetail.as_view()),
+    path("cohorts/<str:reference>/members", cohorts.CohortMembers.as_view()),
     path("pricing/estimate", plans.PricingEstimate.as_view()),
     path("pricing/backtest", pricing.PricingBacktest.as_view()),
     path("price-book", pricing.PriceBook.as_view()),

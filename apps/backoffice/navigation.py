@@ -66,6 +66,8 @@ GROUPS: tuple[tuple[str, tuple[Item, ...]], ...] = (
             Item("Plan versions", "history_edu", "plans.planversion"),
             Item("Charges", "calculate", "plans.charge"),
             Item("Features", "toggle_on", "plans.feature"),
+            Item("Cohorts", "groups", "plans.cohort"),
+            Item("Cohort members", "person_add", "plans.cohortmember"),
             Item("Coupons", "local_activity", "plans.coupon"),
             Item("Tax rates", "percent", "taxes.taxrate"),
         ),

@@ -15,6 +15,8 @@ from fractions import Fraction
 from typing import Any, Final
 from uuid import UUID
 
+from django.db.models import QuerySet
+
 from apps.common.errors import FieldProblem
 from apps.customers import selectors as customer_selectors
 from apps.customers.models import Customer
@@ -26,7 +28,7 @@ from apps.engine.proration import proration_factor
 from apps.metering import selectors as metering_selectors
 from apps.metering.errors import EventAmountInvalid, UsageQueryInvalid
 from apps.metering.models import Meter
-from apps.plans import cliffs, estimates, pricing
+from apps.plans import cliffs, cohorts, estimates, pricing
 from apps.plans import selectors as plan_selectors
 from apps.plans import terms as plan_terms
 from apps.plans.models import PlanVersion
@@ -45,8 +47,9 @@ class BacktestQuestion:
     """
     Which version is tried on which past.
 
-    `customers` are ids or codes; without them everybody who was on the version's plan. `usage_factor` multiplies what
-    is rated on the version: a rehearsal with a simulated spike.
+    `customers` are ids or codes; without them everybody who was on the version's plan. With a cohort, its id or code,
+    only the members among them. `usage_factor` multiplies what is rated on the version: a rehearsal with a simulated
+    spike.
     """
 
     plan_code: str
@@ -54,6 +57,7 @@ class BacktestQuestion:
     starts_at: datetime
     ends_at: datetime
     customers: tuple[str, ...] | None = None
+    cohort: str | None = None
     usage_factor: Decimal = _ONE
 
 
@@ -132,22 +136,14 @@ def backtest_run(*, question: BacktestQuestion, at: datetime) -> Backtest:
     :raises PlanUnknown: if there is no such plan
     :raises PlanVersionUnknown: if there is no such version
     :raises CustomerUnknown: if one of the customers is not there
+    :raises CohortUnknown: if there is no such cohort
     :raises BacktestInvalid: if the span is empty or not over, the factor is out of range, too many periods ended in it,
         or usage cannot be rated on the version
     """
     starts_at, ends_at, usage_factor = question.starts_at, question.ends_at, question.usage_factor
     _ensure_sound(starts_at, ends_at, at, usage_factor)
     version = plan_selectors.plan_version_get(plan_code=question.plan_code, version=question.version)
-    found = (
-        BillingPeriod.objects.filter(kind=BillingPeriodKind.REGULAR, ends_at__gt=starts_at, ends_at__lte=ends_at)
-        .select_related("plan_version__plan", "subscription__customer")
-        .order_by("subscription__customer__external_id", "subscription__customer_id", "starts_at")
-    )
-    if question.customers is None:
-        found = found.filter(plan_version__plan=version.plan)
-    else:
-        asked = [customer_selectors.customer_by_reference(reference).id for reference in question.customers]
-        found = found.filter(subscription__customer_id__in=asked)
+    found = _periods(question, version)
     if found.count() > PERIODS_MAX:
         detail = f"holds {found.count()} periods; at most {PERIODS_MAX} are rated at once: shorten it or name customers"
         raise _invalid("/period", "too_many_periods", detail)
@@ -250,6 +246,27 @@ class _Reading:
             )
             self.measures[key] = (measure.usage.quantity, measure.basis)
         return simulated_usage.scaled(measured=self.measures[key], factor=factor)
+
+
+def _periods(question: BacktestQuestion, version: PlanVersion) -> QuerySet[BillingPeriod]:
+    """Return the periods that a question is about, customer by customer."""
+    found = (
+        BillingPeriod.objects.filter(
+            kind=BillingPeriodKind.REGULAR, ends_at__gt=question.starts_at, ends_at__lte=question.ends_at
+        )
+        .select_related("plan_version__plan", "subscription__customer")
+        .order_by("subscription__customer__external_id", "subscription__customer_id", "starts_at")
+    )
+    if question.customers is None:
+        found = found.filter(plan_version__plan=version.plan)
+    else:
+        asked = [customer_selectors.customer_by_reference(reference).id for reference in question.customers]
+        found = found.filter(subscription__customer_id__in=asked)
+    if question.cohort is not None:
+        membership = cohorts.membership_of(cohorts.cohort_by_reference(question.cohort))
+        concerned = found.order_by().values_list("subscription__customer_id", flat=True).distinct()
+        found = found.filter(subscription__customer_id__in=[each for each in concerned if each in membership])
+    return found
 
 
 def _ensure_sound(starts_at: datetime, ends_at: datetime, at: datetime, usage_factor: Decimal) -> None:

@@ -103,6 +103,10 @@ def test_a_month_is_answered_as_documented(api, held):
     january = {"starts_at": "2026-01-15T00:00:00Z", "ends_at": "2026-02-02T00:00:00Z"}
     held("POST", "pricing/backtest", {"plan": "basic", "version": 1, "period": january})
     held("GET", "price-book")
+    held("POST", "cohorts", {"code": "beta", "name": "Beta", "from_percent": "0", "to_percent": "12.5"})
+    held("POST", "cohorts/beta/members", {"add": ["acme"]})
+    held("GET", "cohorts/beta")
+    held("GET", "cohorts")
     for noun in ("customers", "customers/acme", "customers/acme/payment-methods", "plans"):
         held("GET", noun)
     for noun in ("subscriptions", "test-clocks", "billing-runs", "domain-events", "tax-rates", "ledger/accounts"):

@@ -16,7 +16,9 @@ def nouns(api) -> dict[str, str]:
     paid = documents.made(api.post(f"invoices/{draft['id']}/finalize", idempotency_key="f"))
     payment = documents.made(api.post(f"invoices/{draft['id']}/collect", idempotency_key="c"))
     run = documents.made(api.post("billing-runs", {}, idempotency_key="r"))
+    cohort = documents.made(api.post("cohorts", {"code": "beta", "name": "Beta", "customers": ["acme"]}))
     return {
+        "cohorts": cohort["id"],
         "meters": documents.made(api.get("meters"))["data"][0]["id"],
         "plans": documents.made(api.get("plans"))["data"][0]["id"],
         "customers": documents.made(api.get("customers"))["data"][0]["id"],
@@ -46,6 +48,7 @@ def test_what_is_alphas_is_not_there_for_beta(api, neighbour, nouns):
         f"test-clocks/{nouns['test-clocks']}/advance": {"to": "2026-03-01T00:00:00Z"},
         f"customers/{nouns['customers']}/payment-methods": documents.METHOD,
         "plans/basic/versions/1/publish": {},
+        f"cohorts/{nouns['cohorts']}/members": {},
         "pricing/backtest": {
             "plan": "basic",
             "version": 1,

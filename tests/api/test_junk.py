@@ -86,6 +86,8 @@ GOOD: dict[str, Any] = {
     "pricing/estimate": {"charge": CHARGE, "currency": "USD", "units": "12", "rounding": "half_even"},
     "pricing/backtest": {"plan": "basic", "version": 1, "customers": ["known"], "usage_factor": "3",
                          "period": {"starts_at": "2025-12-01T00:00:00Z", "ends_at": "2026-01-01T00:00:00Z"}},
+    "cohorts": {"code": "beta", "name": "Beta", "experiment": "fees", "from_percent": "0", "to_percent": "12.5",
+                "customers": ["known"]},
     "billing-runs": {"at": documents.JANUARY},
     "invoices/preview": {"subscription": "known-basic"},
     "events": {"id": "1", "source": "s", "type": "call", "customer": "known", "quantity": "1",

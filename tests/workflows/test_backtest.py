@@ -12,11 +12,14 @@ from apps.engine.charge_models import Basis, charge_from_document, fold_events, 
 from apps.engine.exact import Rounding
 from apps.invoices.models import Invoice
 from apps.messaging.models import DomainEvent
+from apps.plans import cohorts
 from apps.plans import services as plan_services
+from apps.plans.cohorts import CohortInput
+from apps.plans.errors import CohortUnknown
 from apps.plans.models import PlanVersion
 from apps.workflows import backtest, simulated_usage
 from apps.workflows.errors import BacktestInvalid
-from tests.builders import customers, faces, plans, subscriptions
+from tests.builders import customers, faces, metering, plans, subscriptions
 from tests.builders.subscriptions import START
 
 pytestmark = pytest.mark.django_db
@@ -83,7 +86,36 @@ def test_a_simulated_spike_is_rated_on_the_real_usage_times_a_factor(sold):
     assert _changes(found) == {"many": (11650, 14150), "few": (10400, 11150), "none": (9900, 9900)}
 
 
-def test_a_cohort_is_a_list_of_customers(sold):
+def test_of_a_cohort_only_its_members_are_rated(sold):
+    """I02, S103: among all who were on the plan, or among those that are listed."""
+    data = CohortInput(code="beta", name="Beta", customers=("few", "none"))
+    cohorts.cohort_create(data=data, actor=OPERATOR, at=NOW)
+    _draft(base_fee="89.00")
+    found = backtest.backtest_run(question=replace(JANUARY, version=2, cohort="beta"), at=NOW)
+    assert _changes(found) == {"few": (10400, 9400), "none": (9900, 8900)}
+    question = replace(JANUARY, version=2, cohort="beta", customers=("few", "many"))
+    assert list(_changes(backtest.backtest_run(question=question, at=NOW))) == ["few"]
+    with pytest.raises(CohortUnknown):
+        backtest.backtest_run(question=replace(JANUARY, cohort="nobody"), at=NOW)
+
+
+def test_a_version_on_another_meter_is_rated_on_that_meters_usage(tenant):
+    """S114, I02: past usage under a new rule is what the new rule's meter counted; one that came too late is named."""
+    metering.meter(code="bulk_calls", event_type="api.call", at=START)
+    faces.house(name="many")
+    calls = {"code": "bulk", "meter": "bulk_calls", "model": "per_unit", "unit_rate": "2"}
+    _draft(charges=[calls], base_fee="0.00")
+    found = backtest.backtest_run(question=replace(JANUARY, version=2), at=NOW)
+    assert (_changes(found), found.notes) == ({"many": (11650, 5000)}, ())
+    metering.meter(code="late_calls", event_type="api.call", at=NOW)
+    _draft(charges=[{**calls, "meter": "late_calls"}], base_fee="0.00")
+    found = backtest.backtest_run(question=replace(JANUARY, version=2), at=NOW)
+    assert _changes(found) == {"many": (11650, 0)}
+    [note] = found.notes
+    assert note.startswith("Meter late_calls v1 counts events since 2026-02-10T00:00:00+00:00 only")
+
+
+def test_a_list_of_customers(sold):
     """I02: of a list only those are rated; who is billed in another rhythm is left out and named."""
     found = backtest.backtest_run(question=replace(JANUARY, customers=("few",)), at=NOW)
     assert list(_changes(found)) == ["few"]

@@ -12,7 +12,7 @@ from apps.api import pagination
 from apps.api.base import IDEMPOTENCY_PARAMETER, ApiView
 from apps.api.errors import RequestInvalid
 from apps.api.schema import page
-from apps.api.serializers import EmptySerializer, InstantField, PublicIdField, StrictSerializer
+from apps.api.serializers import InstantField, PublicIdField, ReferenceField, StrictSerializer
 from apps.common.errors import FieldProblem
 from apps.plans import estimates, selectors, services
 from apps.plans.documents.schema import USAGE_ITEMS_MAX
@@ -27,6 +27,7 @@ class PlanVersionSerializer(serializers.Serializer):
     status = serializers.SerializerMethodField()
     currency = serializers.CharField()
     effective_at = InstantField()
+    cohort = serializers.CharField(source="cohort.code", default=None, allow_null=True)
     published_at = InstantField(allow_null=True)
     document = serializers.JSONField()
     document_hash = serializers.CharField()
@@ -84,6 +85,12 @@ class EstimateSerializer(StrictSerializer):
     period = EstimatePeriodSerializer(required=False)
 
 
+class PublishSerializer(StrictSerializer):
+    """For whom: a cohort's members, or without one everybody."""
+
+    cohort = ReferenceField(required=False, allow_null=True)
+
+
 class PlanList(ApiView):
     """All plans; apply a pricing document."""
 
@@ -125,11 +132,13 @@ class PlanVersionPublish(ApiView):
 
     scopes = {"POST": "catalog:write"}
 
-    @extend_schema(request=EmptySerializer, responses=PlanVersionSerializer, parameters=[IDEMPOTENCY_PARAMETER])
+    @extend_schema(request=PublishSerializer, responses=PlanVersionSerializer, parameters=[IDEMPOTENCY_PARAMETER])
     def post(self, request: Request, code: str, version: int) -> Response:
-        """Publish; every golden example of the document must come out."""
-        self.read(EmptySerializer)
-        published = services.plan_version_publish(plan_code=code, version=version, actor=self.actor, at=self.at)
+        """Publish, for all or for a cohort; every golden example of the document must come out."""
+        cohort = self.read(PublishSerializer).get("cohort")
+        published = services.plan_version_publish(
+            plan_code=code, version=version, cohort_code=cohort, actor=self.actor, at=self.at
+        )
         return Response(PlanVersionSerializer(published).data)
 
 

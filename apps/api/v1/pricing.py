@@ -5,15 +5,20 @@ from typing import Any
 
 from django.utils.http import parse_etags, quote_etag
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema, extend_schema_field
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from apps.api.base import ApiView
-from apps.api.serializers import ExactField, InstantField, MoneyField, ReferenceField, StrictSerializer
-from apps.engine.errors import EngineError
-from apps.engine.money import parse_decimal
+from apps.api.serializers import (
+    DecimalTextField,
+    ExactField,
+    InstantField,
+    MoneyField,
+    ReferenceField,
+    StrictSerializer,
+)
 from apps.identity.models import Scope
 from apps.plans import price_book
 from apps.workflows import backtest
@@ -29,18 +34,6 @@ class SpanSerializer(StrictSerializer):
     ends_at = InstantField()
 
 
-@extend_schema_field({"type": "string", "example": "3"})
-class FactorField(serializers.Field[Decimal, str, str, Any]):
-    """A factor of zero or more, as a decimal string."""
-
-    def to_internal_value(self, data: str) -> Decimal:
-        """Return the exact number; a JSON number is refused, because nobody knows what became of its digits."""
-        try:
-            return parse_decimal(data, path=self.field_name or "", minimum=Decimal(0))
-        except EngineError as error:
-            raise serializers.ValidationError(error.detail, code=error.code) from error
-
-
 class BacktestRequestSerializer(StrictSerializer):
     """Which version is tried on which past."""
 
@@ -48,7 +41,8 @@ class BacktestRequestSerializer(StrictSerializer):
     version = serializers.IntegerField(min_value=1)
     period = SpanSerializer()
     customers = serializers.ListField(child=ReferenceField(), required=False, max_length=1000)
-    usage_factor = FactorField(required=False)
+    cohort = ReferenceField(required=False)
+    usage_factor = DecimalTextField(required=False)
 
 
 class CustomerChangeSerializer(serializers.Serializer[Any]):
@@ -104,6 +98,7 @@ class PricingBacktest(ApiView):
             starts_at=data["period"]["starts_at"],
             ends_at=data["period"]["ends_at"],
             customers=None if customers is None else tuple(customers),
+            cohort=data.get("cohort"),
             usage_factor=data.get("usage_factor", Decimal(1)),
         )
         return Response(BacktestSerializer(backtest.backtest_run(question=question, at=self.at)).data)
