@@ -68,6 +68,21 @@ def test_exactly_on_a_clamp_an_event_is_priced_plainly(value: str, fixed_fee: st
     assert folded(terms, value) == EventTotals(charged_value=plain, **{where: 1})
 
 
+@pytest.mark.parametrize(
+    ("values", "kinds"),
+    [
+        ([], ["events"]),
+        (["0.5"], ["free_events", "events"]),
+        (["3"], ["free_events", "events"]),  # partly free: no free event, and two of its value are free
+        (["0", "0"], ["free_events", "events"]),  # free, and worth nothing
+    ],
+)
+def test_what_was_free_is_a_step_where_there_was_any(values: list[str], kinds: list[str]) -> None:
+    """S100: a free event and a free part of a value are both said."""
+    terms = read({key: CARD[key] for key in ("code", "meter", "model", "rate_percent")}, free_amount="2")
+    assert [kind for kind, _, _ in steps_of(terms, "0", fold_events(terms, map(Decimal, values)))] == kinds
+
+
 def test_totals_of_nothing_are_zero() -> None:
     """S100: no event was charged, clamped or free, and what is not given is none of each."""
     zero = {"charged_events": 0, "events_at_minimum": 0, "events_at_maximum": 0, "free_events": 0}

@@ -11,7 +11,16 @@ from hypothesis import strategies as st
 
 from apps.engine import periods
 from apps.engine.errors import InvalidPeriod
-from apps.engine.periods import Anchor, Interval, Period, anchor_at, boundary, instant_of_wall, period_containing
+from apps.engine.periods import (
+    Anchor,
+    Interval,
+    Period,
+    anchor_at,
+    boundary,
+    instant_of_wall,
+    period_after_zone_change,
+    period_containing,
+)
 from apps.engine.proration import proration_factor
 from tests.engine.naive.dates import clock_at, moment_of_clock, part_by_day, part_by_second
 from tests.engine.strategies import day, instants, zones
@@ -89,6 +98,36 @@ def test_a_far_period_is_found_at_once(monkeypatch: pytest.MonkeyPatch, kind: st
         at = datetime(year, 11, 17, 5, tzinfo=UTC)
         assert period_containing(anchor=anchor, interval=Interval(unit, count), at=at).contains(at)
         assert asked["boundaries"] <= 5
+
+
+@pytest.mark.parametrize(
+    ("starts_at", "ends_at"),
+    [
+        (day(2026, 6, 1), day(2026, 7, 1)),  # the boundary itself: one whole period
+        (day(2026, 6, 16), day(2026, 7, 1)),  # half of it is left: it ends at the next boundary
+        (day(2026, 6, 16) + timedelta(microseconds=1), day(2026, 8, 1)),  # less than half: at the one after
+        (day(2026, 6, 30) + timedelta(hours=23), day(2026, 8, 1)),
+        (day(2026, 6, 11), day(2026, 7, 1)),
+        (day(2026, 6, 20), day(2026, 8, 1)),
+    ],
+)
+def test_after_a_zone_change_the_nearest_whole_period_is_billed(starts_at: datetime, ends_at: datetime) -> None:
+    """S079: no period of an hour between two zones; the end is the boundary closest to one interval away."""
+    anchor = Anchor("calendar", wall(2026, 1, 1), "UTC")
+    period = period_after_zone_change(anchor=anchor, interval=Interval("month"), starts_at=starts_at)
+    assert period == Period(starts_at, ends_at)
+
+
+@given(starts_at=instants, before=zones, after=zones)
+def test_a_zone_change_leaves_no_gap_and_no_sliver(starts_at: datetime, before: str, after: str) -> None:
+    """S079: whatever the two zones, the next period begins where the old one ended and lasts about a month."""
+    old, new = (Anchor("calendar", wall(2004, 1, 1), timezone) for timezone in (before, after))
+    monthly = Interval("month")
+    ended = period_containing(anchor=old, interval=monthly, at=starts_at)
+    bridge = period_after_zone_change(anchor=new, interval=monthly, starts_at=ended.ends_at)
+    assert bridge.starts_at == ended.ends_at
+    assert period_containing(anchor=new, interval=monthly, at=bridge.ends_at).starts_at == bridge.ends_at
+    assert timedelta(days=26) <= bridge.ends_at - bridge.starts_at <= timedelta(days=33)
 
 
 def test_the_calendar_ends_where_it_says() -> None:

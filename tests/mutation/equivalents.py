@@ -189,4 +189,62 @@ EQUIVALENTS: Final[tuple[Equivalent, ...]] = (
         "True -> False",
         "the short form is known by its property, so it is there",
     ),
+    _same("periods", "raise", "not raised", "the same refusal is raised again by the line below"),
+    _same(
+        "periods",
+        "if first.astimezone(zone).replace(tzinfo=None, fold=0) == wall.replace(fold=0):",
+        "0 -> 1",
+        "local times without a zone compare without their fold",
+    ),
+    _same(
+        "periods",
+        "if first.astimezone(zone).replace(tzinfo=None, fold=0) == wall.replace(fold=0):",
+        "0 -> 1 #2",
+        "local times without a zone compare without their fold",
+    ),
+    _same(
+        "periods",
+        "seconds_low, seconds_high = 0, -((low - high) // _SECOND)",
+        "0 -> -1",
+        "the search begins a second earlier and ends at the same change",
+    ),
+    _same(
+        "periods",
+        "midnight = wall.replace(hour=0, minute=0, second=0, microsecond=0, fold=0)",
+        "0 -> 1 #5",
+        "a boundary is read with either fold, so the one that it carries is not asked",
+    ),
+    _same(
+        "periods", "if not 1 <= year <= 9999:", "1 -> 0", "the calendar itself refuses the year zero in the same words"
+    ),
+    _same(
+        "periods",
+        "if not 1 <= year <= 9999:",
+        "9999 -> 10000",
+        "the calendar itself refuses the year 10000 in the same words",
+    ),
+    _same(
+        "periods",
+        'raise InvalidPeriod("lies outside the calendar of years 1 to 9999", path="index")',
+        "not raised",
+        "the calendar itself refuses such a year, in the same words",
+    ),
+    _same(
+        "periods",
+        "start = _wall_of_boundary(anchor, interval, 0)",
+        "0 -> 1",
+        "the guess is one lower and the loops below correct it",
+    ),
+    _same(
+        "periods",
+        "while boundary(anchor=anchor, interval=interval, index=index) > at:",
+        "> -> >=",
+        "one step back too many is taken forward again by the next loop",
+    ),
+    _same(
+        "periods",
+        "while boundary(anchor=anchor, interval=interval, index=index + 1) <= at:",
+        "<= -> <",
+        "on a boundary the guess is never too low, because the local clock shows its time",
+    ),
 )
