@@ -169,8 +169,9 @@ def test_portal_works_without_scripts(lived, live_url, page, mail_folder):
     assert page.evaluate("document.scripts.length") == 0
 
 
-def test_staff_price_usage_and_try_a_version_on_the_past(lived, live_url, page):
+def test_staff_price_usage_and_try_a_version_on_the_past(lived, live_url, page, clock):
     """From a plan version to what usage costs on it and what last month would have cost; fits a small screen, too."""
+    clock.set(faces.NOW)
     _staff_enter(page, live_url, lived.mark)
     page.goto(f"{live_url}/backoffice/plans/growth/versions/1/examine/")
     page.get_by_label("api_calls (calls)").fill("25")
