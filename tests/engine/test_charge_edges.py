@@ -217,3 +217,45 @@ def test_a_cell_has_known_fields_only() -> None:
     with pytest.raises(InvalidTerms, match="not a known field") as refusal:
         read(RATE, prices_by={"properties": ["r"], "match": [entry], "default": {}})
     assert refusal.value.path == "charge.prices_by.match[0].prices"
+
+
+def tiered(*bounds: str | None) -> dict[str, Any]:
+    """Return a graduated charge with these upper bounds."""
+    tiers = [{"up_to": bound, "unit_rate": "1"} for bound in bounds]
+    return {"code": "calls", "meter": "calls", "model": "graduated", "tiers": tiers}
+
+
+def test_each_tier_rises_above_the_one_before_it() -> None:
+    """S089: not above the first of them only."""
+    with pytest.raises(InvalidTerms, match="above 20") as refusal:
+        read(tiered("10", "20", "15", None))
+    assert refusal.value.path == "charge.tiers[2].up_to"
+
+
+def test_a_thousand_tiers_are_possible() -> None:
+    assert len(read(tiered(*map(str, range(1, 1000)), None)).tiers) == 1000
+    with pytest.raises(InvalidTerms, match="at most 1000"):
+        read(tiered(*map(str, range(1, 1001)), None))
+
+
+def test_null_in_a_cell_is_as_if_it_were_left_out() -> None:
+    """S099: a form sends every field; the empty ones say nothing."""
+    cell = {"model": None, "unit_rate": "2", "tiers": None}
+    plain, nulls = (
+        read(tiered(None), prices_by={"property": "r", "match": {"eu": price}, "default": {"unit_rate": None}})
+        for price in ({"unit_rate": "2"}, cell)
+    )
+    assert nulls == plain
+    assert nulls.prices_by.cells[1].price is None
+
+
+def test_the_largest_amount_and_the_largest_cell_are_priced() -> None:
+    """S250: the end of the range belongs to it, for what events carry and for each cell, too."""
+    largest = Decimal(10) ** 30
+    usual: dict[str, Any] = {"currency": "USD", "rounding": Rounding.HALF_UP}
+    carried = read({"code": "fee", "meter": "sales", "model": "dynamic", "amount_property": "cost"})
+    basis = Basis(amount=largest)
+    assert rate_charge(terms=carried, quantity=Decimal(0), basis=basis, **usual).amount_minor == 10**32
+    matrix = read(RATE, prices_by={"property": "r", "match": {"eu": {"unit_rate": "2"}}, "default": {}})
+    basis = Basis(units_by_cell=(largest, largest))
+    assert rate_charge(terms=matrix, quantity=largest, basis=basis, **usual).amount_minor == 3 * 10**32

@@ -247,4 +247,22 @@ EQUIVALENTS: Final[tuple[Equivalent, ...]] = (
         "<= -> <",
         "on a boundary the guess is never too low, because the local clock shows its time",
     ),
+    _same(
+        "charge_models.rating",
+        "cells = 0 if terms.prices_by is None else len(terms.prices_by.cells)",
+        "0 -> -1",
+        "without a matrix a basis with cells was refused before",
+    ),
+    _same(
+        "charge_models.rating",
+        "cells = 0 if terms.prices_by is None else len(terms.prices_by.cells)",
+        "0 -> 1",
+        "without a matrix a basis with cells was refused before",
+    ),
+    _same(
+        "charge_models.reading",
+        "lower = before[-1].up_to if before and before[-1].up_to is not None else ZERO",
+        "1 -> 0",
+        "every tier before has a bound, or was refused as an open one",
+    ),
 )

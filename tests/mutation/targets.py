@@ -12,7 +12,7 @@ def _tests(*names: str) -> tuple[str, ...]:
 
 # For everything that rates: golden tables, then the naive second implementation on the edges.
 _RATING: Final = _tests(
-    "charge_models", "charge_tables", "charge_edges", "agreement", "charge_properties", "rating_properties"
+    "charge_models", "bad_input", "charge_tables", "charge_edges", "agreement", "charge_properties", "rating_properties"
 )
 _TERMS: Final = _tests(
     "charge_terms",
