@@ -55,6 +55,20 @@ def plan_version_get(*, plan_code: str, version: int) -> PlanVersion:
     return found
 
 
+def plan_version_newest(*, plan_code: str) -> PlanVersion:
+    """
+    Return the version of a plan that was made last, draft or not.
+
+    :raises PlanUnknown: if there is no such plan
+    :raises PlanVersionUnknown: if it has no version
+    """
+    plan = plan_by_reference(plan_code)
+    newest = plan_versions_queryset().filter(plan=plan).first()
+    if newest is None:
+        raise PlanVersionUnknown(f"Plan '{plan.code}' has no version yet; apply a pricing document.")
+    return newest
+
+
 def plan_version_current(*, plan_code: str, at: datetime, customer_id: UUID | None = None) -> PlanVersion:
     """
     Return the version on sale at an instant: the published one that took effect last.

@@ -1,67 +1,61 @@
-"""Apply a pricing document from a file."""
+"""Apply the pricing documents of a file."""
 
 from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
-
 from apps.common import clock
 from apps.common.actors import OPERATOR
-from apps.common.errors import DomainError
-from apps.plans import documents, services
-from apps.tenancy import context as tenancy_context
-from apps.tenancy import selectors as tenancy_selectors
-
-_FORMAT_BY_SUFFIX = {".yaml": "yaml", ".yml": "yaml", ".json": "json"}
+from apps.common.db import unit_of_work
+from apps.plans import services
+from apps.plans.management.plan_command import FilePlan, PlanCommand
 
 
-class Command(BaseCommand):
+class Command(PlanCommand):
     """Make a plan's newest terms be those of a file; the same file twice changes nothing."""
 
-    help = "Apply a pricing document (YAML or JSON) to a tenant: makes a draft and prints what differs."
+    help = "Apply a pricing document, or a file of tiers, to a tenant: makes drafts and prints what differs."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Take the file, the tenant, and whether to publish."""
         parser.add_argument("file", type=Path, help="the pricing document")
-        parser.add_argument("--schema", required=True, help="the tenant's schema, e.g. t_acme")
-        parser.add_argument("--format", choices=sorted(documents.FORMATS), help="by default as the file's name says")
+        self.add_schema_argument(parser)
+        self.add_file_arguments(parser)
         parser.add_argument("--publish", action="store_true", help="freeze the terms and put them on sale")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Print the version and each value that differs; a refusal prints every problem and exits with 1."""
-        path: Path = options["file"]
-        text = _text_of(path)
-        format_name = options["format"] or _FORMAT_BY_SUFFIX.get(path.suffix.lower())
-        if format_name is None:
-            raise CommandError(f"{path.name} does not say its format; add --format yaml or --format json.")
-        if options["schema"] not in tenancy_selectors.tenant_schemas_ready():
-            known = ", ".join(tenancy_selectors.tenant_schemas_ready()) or "none"
-            raise CommandError(f"There is no ready tenant with the schema '{options['schema']}'; there are: {known}.")
-        with tenancy_context.tenant_context(schema_name=options["schema"]):
-            try:
-                self._apply(documents.load_text(text=text, format=format_name), is_to_publish=options["publish"])
-            except DomainError as error:
-                problems = "".join(f"\n  {problem.pointer or '/'}: {problem.detail}" for problem in error.problems)
-                raise CommandError(f"{error.detail}{problems}") from error
+        """Print each version and each value that differs; a refusal prints every problem and exits with 1."""
+        with self.refusals():
+            plans = self.file_plans(path=options["file"], format_name=options["format"], left_out=options["leave_out"])
+        with self.tenant(options["schema"]):
+            # Every plan is read before one is stored: half a price list is a wrong one.
+            for plan in plans:
+                self.validated(plan)
+            self._apply(plans)
+            if options["publish"]:
+                self._publish(plans)
 
-    def _apply(self, document: dict[str, Any], *, is_to_publish: bool) -> None:
-        at = clock.now()
-        applied = services.plan_document_apply(document=document, actor=OPERATOR, at=at)
-        self.stdout.write(
-            f"{applied.version} ({applied.version.status}): " + ("changed" if applied.is_changed else "unchanged")
-        )
-        for line in applied.difference:
-            self.stdout.write(f"  {line}")
-        if is_to_publish and (applied.is_changed or applied.version.status == "DRAFT"):
+    @unit_of_work
+    def _apply(self, plans: list[FilePlan]) -> None:
+        for plan in plans:
+            applied = services.plan_document_apply(document=plan.document, actor=OPERATOR, at=clock.now())
+            state = "changed" if applied.is_changed else "unchanged"
+            self.stdout.write(f"{applied.version} ({applied.version.status}): {state}")
+            for line in applied.difference:
+                self.stdout.write(f"  {line}")
+            for warning in applied.warnings:
+                self.stdout.write(f"  ! {warning}")
+
+    @unit_of_work
+    def _publish(self, plans: list[FilePlan]) -> None:
+        told = []
+        for plan in plans:
+            newest = self.plan_version(plan_code=plan.document["plan"], number=None)
+            if newest.status != "DRAFT":
+                continue
             version = services.plan_version_publish(
-                plan_code=applied.plan.code, version=applied.version.version, actor=OPERATOR, at=at
+                plan_code=newest.plan.code, version=newest.version, actor=OPERATOR, at=clock.now()
             )
-            self.stdout.write(f"{version} is published, effective {version.effective_at.isoformat()}")
-
-
-def _text_of(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise CommandError(f"{path} cannot be read as UTF-8 text: {error}") from error
+            told.append(f"{version} is published, effective {version.effective_at.isoformat()}")
+        for line in told:
+            self.stdout.write(line)
