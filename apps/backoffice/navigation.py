@@ -44,6 +44,7 @@ GROUPS: tuple[tuple[str, tuple[Item, ...]], ...] = (
         (
             Item("Customers", "groups", "customers.customer"),
             Item("Subscriptions", "loyalty", "subscriptions.subscription"),
+            Item("Changes", "published_with_changes", "subscriptions.subscriptionchange"),
             Item("Discounts", "redeem", "subscriptions.applieddiscount"),
             Item("Agreed prices", "handshake", "subscriptions.priceoverride"),
             Item("Payment methods", "credit_card", "payments.paymentmethod"),

@@ -1,7 +1,6 @@
 """The tables under a row's facts: what belongs to it, each figure a link to the rows behind it."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Any
 
 from django.db.models import Count, Model, Q
@@ -9,6 +8,8 @@ from django.urls import reverse
 from django.utils.html import format_html
 
 from apps.audit import selectors as audit_selectors
+from apps.backoffice import subscription_panels
+from apps.backoffice.tables import ROWS_SHOWN, Column, Panel
 from apps.common import formatting
 from apps.common.admin import badge, money_cell, record_link, words_before_colon
 from apps.customers.models import Customer, TestClock
@@ -22,32 +23,6 @@ from apps.payments.admin import STATUS_TONES as PAYMENT_TONES
 from apps.payments.models import PaymentAttempt
 from apps.plans.models import Plan, PlanVersion
 from apps.subscriptions.models import Subscription
-
-# A page shows what a person reads; the lists have the rest.
-ROWS_SHOWN = 50
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """A head of a panel's column; numbers stand at the right."""
-
-    title: str
-    is_number: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Panel:
-    """A table with a title; the sentence is for when there is nothing in it."""
-
-    title: str
-    columns: tuple[Column, ...]
-    rows: list[list[Any]]
-    empty: str
-
-    @property
-    def cells(self) -> list[list[tuple[Any, bool]]]:
-        """Return each row's cells, each with whether it is a number."""
-        return [[(cell, column.is_number) for cell, column in zip(row, self.columns, strict=True)] for row in self.rows]
 
 
 def panels_of(*, record: Model, user: User) -> list[Panel]:
@@ -231,29 +206,8 @@ def _customer(customer: Customer) -> list[Panel]:
 
 
 def _subscription(subscription: Subscription) -> list[Panel]:
-    periods = subscription.periods.order_by("-sequence")[:ROWS_SHOWN]
     return [
-        Panel(
-            title="Periods",
-            columns=(
-                Column("#", True),
-                Column("Period"),
-                Column("Status"),
-                Column("Closed"),
-                Column("Parked, because"),
-            ),
-            rows=[
-                [
-                    row.sequence,
-                    record_link(row, formatting.period_text(row.starts_at, row.ends_at, subscription.timezone)),
-                    words_before_colon(row, "status"),
-                    formatting.instant_text(row.closed_at) if row.closed_at else "",
-                    row.park_reason,
-                ]
-                for row in periods
-            ],
-            empty="No period is stored yet; the first one comes when the subscription begins.",
-        ),
+        *subscription_panels.subscription_panels(subscription),
         _invoices("Invoices", subscription.invoices.order_by("-id")[:ROWS_SHOWN]),
     ]
 

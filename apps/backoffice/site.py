@@ -20,6 +20,7 @@ from unfold.sites import UnfoldAdminSite
 
 from apps.audit.admin import RECORDS as AUDIT
 from apps.backoffice import buttons, navigation, pages, panels, plan_pages, signing_in, work
+from apps.backoffice.tables import Panel
 from apps.common import clock, formatting, sessions
 from apps.customers.admin import RECORDS as CUSTOMERS
 from apps.identity.admin import RECORDS as IDENTITY
@@ -113,7 +114,7 @@ class StaffSite(UnfoldAdminSite):
         """Return what the user may do on a list."""
         return buttons.offers_for_list(user=signing_in.staff_of(request), model=model)
 
-    def panels_of(self, *, request: HttpRequest, record: Model) -> list[panels.Panel]:
+    def panels_of(self, *, request: HttpRequest, record: Model) -> list[Panel]:
         """Return the tables of what belongs to a row."""
         return panels.panels_of(record=record, user=signing_in.staff_of(request))
 

@@ -137,31 +137,34 @@ def subscription_pause(
 
 @unit_of_work
 def subscription_resume(
-    *, subscription_id: UUID, effective_at: datetime | None, actor: Actor, at: datetime
+    *, subscription_id: UUID, effective_at: datetime | None, actor: Actor, at: datetime, comment: str = ""
 ) -> SubscriptionChange:
     """
     Let a paused subscription go on, at once or at an instant to come, and return the change.
 
-    A return that was scheduled with the pause is withdrawn: this one takes its place.
+    A return that was scheduled with the pause is withdrawn: this one takes its place. An instant that has passed is
+    one that a preview named.
 
     :raises ChangeRefused: if it is not paused
-    :raises ChangeOutsideRunningPeriod: if the instant lies before the pause, or before now
+    :raises ChangeOutsideRunningPeriod: if the instant does not lie after the pause's begin and in the running period
     """
     subscription = _locked(subscription_id, (SubscriptionStatus.PAUSED,), "resumed")
     for scheduled in selectors.changes_scheduled(subscription_id=subscription.id).filter(kind=ChangeKind.RESUME):
         _withdraw(scheduled, actor=actor, at=at)
     instant = effective_at or at
     assert subscription.paused_at is not None  # noqa: S101  a check constraint says so
-    if instant <= subscription.paused_at or instant < at:
+    if instant <= subscription.paused_at:
         raise ChangeOutsideRunningPeriod(
-            f"{instant.isoformat()} lies before {max(subscription.paused_at, at).isoformat()}; a pause ends after it "
-            "began, and not in the past."
+            f"{instant.isoformat()} does not lie after {subscription.paused_at.isoformat()}, when the pause began."
         )
-    return _agree(subscription, kind=ChangeKind.RESUME, effective_at=instant, when=When(), actor=actor, at=at)
+    if instant <= at:
+        instant = _effective_at(subscription, When(effective_at=instant), at=at)
+    when = When(comment=comment)
+    return _agree(subscription, kind=ChangeKind.RESUME, effective_at=instant, when=when, actor=actor, at=at)
 
 
 @unit_of_work
-def change_withdraw(*, change_id: UUID, actor: Actor, at: datetime) -> SubscriptionChange:
+def change_withdraw(*, change_id: UUID, actor: Actor, at: datetime, comment: str = "") -> SubscriptionChange:
     """
     Take back a change that has not taken effect, and return it.
 
@@ -172,7 +175,7 @@ def change_withdraw(*, change_id: UUID, actor: Actor, at: datetime) -> Subscript
     change.refresh_from_db()
     if not change.is_scheduled:
         raise ChangeNotScheduled(f"Change {change.public_id} took effect or was withdrawn; make a further change.")
-    _withdraw(change, actor=actor, at=at)
+    _withdraw(change, actor=actor, at=at, comment=comment)
     return change
 
 
@@ -282,7 +285,7 @@ def _store(
     return change
 
 
-def _withdraw(change: SubscriptionChange, *, actor: Actor, at: datetime) -> None:
+def _withdraw(change: SubscriptionChange, *, actor: Actor, at: datetime, comment: str = "") -> None:
     change.withdrawn_at = at
     change.save(update_fields=["withdrawn_at"])
     audit_services.entry_write(
@@ -292,6 +295,7 @@ def _withdraw(change: SubscriptionChange, *, actor: Actor, at: datetime) -> None
         at=at,
         before={"change": change.public_id, "effective_at": change.effective_at.isoformat()},
         after={},
+        comment=comment,
     )
 
 

@@ -1,10 +1,31 @@
 """Discounts and agreed prices in the back office."""
 
+from django.utils.safestring import SafeString
 from unfold.decorators import display
 
 from apps.common import formatting
 from apps.common.admin import RecordAdmin, badge
 from apps.subscriptions.special_terms import AppliedDiscount, PriceOverride
+
+
+def discount_words(discount: AppliedDiscount) -> str:
+    """Return what a discount takes off, and on how many documents."""
+    if discount.percent is not None:
+        taken = f"{formatting.number_text(discount.percent)} %"
+    else:
+        taken = formatting.money_text(discount.amount_minor or 0, discount.currency)
+    if discount.uses_max is None:
+        return taken
+    return f"{taken}, on {discount.uses_max} document{'' if discount.uses_max == 1 else 's'}"
+
+
+def override_state(override: PriceOverride) -> SafeString:
+    """Return how far an agreement about a price has come, as a badge."""
+    if override.is_approved is None:
+        return badge("To be decided", "warning")
+    if not override.is_approved:
+        return badge("Rejected", "neutral")
+    return badge("Ended", "neutral") if override.ended_at is not None else badge("In force", "success")
 
 
 class AppliedDiscountAdmin(RecordAdmin):
@@ -33,9 +54,7 @@ class AppliedDiscountAdmin(RecordAdmin):
     @display(description="Takes off")
     def takes(self, discount: AppliedDiscount) -> str:
         """Return the amount or the percentage."""
-        if discount.percent is not None:
-            return f"{formatting.number_text(discount.percent)} %"
-        return formatting.money_text(discount.amount_minor or 0, discount.currency)
+        return discount_words(discount)
 
 
 class PriceOverrideAdmin(RecordAdmin):
@@ -67,13 +86,9 @@ class PriceOverrideAdmin(RecordAdmin):
         return override.subscription.customer.name
 
     @display(description="State", ordering="is_approved")
-    def state(self, override: PriceOverride) -> str:
+    def state(self, override: PriceOverride) -> SafeString:
         """Return how far the agreement has come."""
-        if override.is_approved is None:
-            return badge("To be decided", "warning")
-        if not override.is_approved:
-            return badge("Rejected", "neutral")
-        return badge("Ended", "neutral") if override.ended_at is not None else badge("In force", "success")
+        return override_state(override)
 
 
 RECORDS = ((AppliedDiscount, AppliedDiscountAdmin), (PriceOverride, PriceOverrideAdmin))

@@ -71,7 +71,9 @@ def pause(
 
 
 @unit_of_work
-def resume(*, subscription: Subscription, effective_at: datetime | None, actor: Actor, at: datetime) -> ChangeOutcome:
+def resume(
+    *, subscription: Subscription, effective_at: datetime | None, actor: Actor, at: datetime, comment: str = ""
+) -> ChangeOutcome:
     """
     Let a paused subscription go on, and return the change with the document it makes.
 
@@ -79,20 +81,22 @@ def resume(*, subscription: Subscription, effective_at: datetime | None, actor: 
     """
     now_at = customer_selectors.customer_now(customer=subscription.customer, at=at)
     change = changes.subscription_resume(
-        subscription_id=subscription.id, effective_at=effective_at, actor=actor, at=now_at
+        subscription_id=subscription.id, effective_at=effective_at, actor=actor, at=now_at, comment=comment
     )
     return _outcome(change, actor=actor, at=now_at)
 
 
 @unit_of_work
-def withdraw(*, subscription: Subscription, change_id: UUID, actor: Actor, at: datetime) -> SubscriptionChange:
+def withdraw(
+    *, subscription: Subscription, change_id: UUID, actor: Actor, at: datetime, comment: str = ""
+) -> SubscriptionChange:
     """
     Take back a scheduled change, and return it.
 
     :raises ChangeNotScheduled: if it took effect or was withdrawn
     """
     now_at = customer_selectors.customer_now(customer=subscription.customer, at=at)
-    return changes.change_withdraw(change_id=change_id, actor=actor, at=now_at)
+    return changes.change_withdraw(change_id=change_id, actor=actor, at=now_at, comment=comment)
 
 
 def _outcome(change: SubscriptionChange, *, actor: Actor, at: datetime) -> ChangeOutcome:

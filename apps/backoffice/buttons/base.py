@@ -30,6 +30,17 @@ class Outcome:
     secret: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rehearsal:
+    """What a press would do, found out by doing it and rolling it back; `at` is the instant to repeat."""
+
+    at: datetime
+    sentence: str
+    lines: list[tuple[str, str, str]]  # description, service period, amount
+    totals: list[tuple[str, str]]
+    issues: list[str]
+
+
 def _always(record: Any) -> bool:
     return True
 
@@ -55,11 +66,18 @@ class Button:
     run: Callable[[Press], Outcome]
     is_on_list: bool = False
     is_offered: Callable[[Any], bool] = _always
-    form_class: type[forms.Form] = forms.Form
+    form_class: Callable[..., forms.Form] = forms.Form
     # What it is about, and the amount at stake, for the confirmation.
     subject: Callable[[Any], str] = _name
     amount: Callable[[Any], str] = _nothing
     is_grave: bool = False
+    # With one, the first press shows what would happen, and the second does that. Its form takes the row, and has a
+    # hidden field `rehearsed_at`.
+    rehearse: Callable[[Press], Rehearsal] | None = None
+
+    def form(self, *, record: Any, data: Any) -> forms.Form:
+        """Return the form that the button asks, filled in when there is data."""
+        return self.form_class(data, record=record) if self.rehearse is not None else self.form_class(data)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
