@@ -10,6 +10,7 @@ from apps.engine.charge_models import (
     NO_BASIS,
     Basis,
     ChargeTerms,
+    ChargeTier,
     EventTotals,
     basis_from_document,
     charge_from_document,
@@ -259,3 +260,10 @@ def test_the_largest_amount_and_the_largest_cell_are_priced() -> None:
     matrix = read(RATE, prices_by={"property": "r", "match": {"eu": {"unit_rate": "2"}}, "default": {}})
     basis = Basis(units_by_cell=(largest, largest))
     assert rate_charge(terms=matrix, quantity=largest, basis=basis, **usual).amount_minor == 3 * 10**32
+
+
+def test_a_tier_without_a_fee_costs_none_and_shows_what_it_was_given() -> None:
+    tier = ChargeTier(up_to=None, unit_rate=Decimal("1.50"))
+    assert tier.to_document() == {"up_to": None, "unit_rate": "1.5", "flat_fee": "0"}
+    assert repr(tier) == "ChargeTier(up_to=None, unit_rate=Decimal('1.50'), flat_fee=Decimal('0'), rate_percent=None)"
+    assert tier == ChargeTier(up_to=None, unit_rate=Decimal("1.5"))

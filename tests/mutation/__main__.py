@@ -63,7 +63,7 @@ def _report(name: str, results: Sequence[Result], totals: list[int], *, show: bo
     ) else []  # fmt: skip
     stale = set(listed) - {mutant.key for mutant in same}
     failures += [f"{name}: listed as equivalent, but no such survivor: {line!r} [{change}]" for line, change in stale]
-    if len(same) * 100 > EQUIVALENTS_PERCENT_MAX * len(results):
+    if len(same) > max(1, EQUIVALENTS_PERCENT_MAX * len(results) // 100):
         failures.append(f"{name}: more than {EQUIVALENTS_PERCENT_MAX} % are listed as equivalent")
     return failures
 

@@ -73,7 +73,7 @@ def test_equivalents_are_real_mutants_with_a_reason_and_few() -> None:
     assert (SCORE_PERCENT_MIN, EQUIVALENTS_PERCENT_MAX) == (90, 10)
     for module, listed in Counter(entry.module for entry in EQUIVALENTS).items():
         mutants = mutants_of(source_of(module))
-        assert listed * 100 <= EQUIVALENTS_PERCENT_MAX * len(mutants), module
+        assert listed <= max(1, EQUIVALENTS_PERCENT_MAX * len(mutants) // 100), module
     for entry in EQUIVALENTS:
         assert (entry.source_line, entry.change) in {mutant.key for mutant in mutants_of(source_of(entry.module))}
         assert len(entry.reason.split()) >= 5, entry
