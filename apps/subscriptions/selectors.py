@@ -1,5 +1,6 @@
 """Read subscriptions and their periods."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -13,6 +14,7 @@ from apps.plans.models import Charge, PlanVersion
 from apps.subscriptions.errors import ChangeUnknown, SubscriptionUnknown
 from apps.subscriptions.models import (
     BillingPeriod,
+    BillingPeriodKind,
     BillingPeriodStatus,
     Subscription,
     SubscriptionChange,
@@ -44,6 +46,27 @@ def subscription_by_reference(reference: str) -> Subscription:
 def subscriptions_on(*, version_id: UUID) -> int:
     """Return how many subscriptions that have not ended are on a plan version."""
     return Subscription.objects.filter(plan_version_id=version_id).exclude(status=SubscriptionStatus.ENDED).count()
+
+
+def subscriptions_alive_on(*, plan_id: UUID) -> QuerySet[Subscription]:
+    """Return the subscriptions to a plan that have not ended, whatever its version, oldest first."""
+    return (
+        Subscription.objects.filter(plan_version__plan_id=plan_id)
+        .exclude(status=SubscriptionStatus.ENDED)
+        .select_related("customer__test_clock", "plan_version__plan")
+        .order_by("id")
+    )
+
+
+def periods_closed_last(*, subscription_ids: Iterable[UUID]) -> QuerySet[BillingPeriod]:
+    """Return the regular period that was closed last of each subscription that has one, in the order of customers."""
+    closed = BillingPeriod.objects.filter(
+        subscription_id__in=subscription_ids, status=BillingPeriodStatus.CLOSED, kind=BillingPeriodKind.REGULAR
+    )
+    last = closed.order_by("subscription_id", "-sequence").distinct("subscription_id")
+    return BillingPeriod.objects.filter(id__in=last.values("id")).order_by(
+        "subscription__customer__external_id", "subscription_id"
+    )
 
 
 def periods_of(*, subscription_id: UUID) -> QuerySet[BillingPeriod]:
@@ -83,6 +106,13 @@ def changes_of(*, subscription_id: UUID) -> QuerySet[SubscriptionChange]:
 def changes_scheduled(*, subscription_id: UUID) -> QuerySet[SubscriptionChange]:
     """Return the changes that wait for their instant, earliest first."""
     return changes_of(subscription_id=subscription_id).filter(applied_at__isnull=True, withdrawn_at__isnull=True)
+
+
+def changes_waiting_for(*, version_id: UUID) -> QuerySet[SubscriptionChange]:
+    """Return the changes to a plan version that wait for their instant, the earliest of a subscription last."""
+    return SubscriptionChange.objects.filter(
+        plan_version_id=version_id, applied_at__isnull=True, withdrawn_at__isnull=True
+    ).order_by("-effective_at")
 
 
 def change_by_reference(*, subscription_id: UUID, reference: str) -> SubscriptionChange:

@@ -20,7 +20,7 @@ from django.db.models import QuerySet
 from apps.common.errors import FieldProblem
 from apps.customers import selectors as customer_selectors
 from apps.customers.models import Customer
-from apps.engine import periods
+from apps.engine import periods as engine_periods
 from apps.engine.charge_models import ChargeTerms, Measured
 from apps.engine.errors import EngineError
 from apps.engine.proration import ProrationMode as EngineProration
@@ -147,10 +147,28 @@ def backtest_run(*, question: BacktestQuestion, at: datetime) -> Backtest:
     if found.count() > PERIODS_MAX:
         detail = f"holds {found.count()} periods; at most {PERIODS_MAX} are rated at once: shorten it or name customers"
         raise _invalid("/period", "too_many_periods", detail)
+    return periods_backtest(
+        version=version, periods=found, starts_at=starts_at, ends_at=ends_at, usage_factor=usage_factor
+    )
+
+
+def periods_backtest(
+    *,
+    version: PlanVersion,
+    periods: QuerySet[BillingPeriod],
+    starts_at: datetime,
+    ends_at: datetime,
+    usage_factor: Decimal = _ONE,
+) -> Backtest:
+    """
+    Rate periods on a version and compare with their own terms; the span is what the answer names.
+
+    :raises BacktestInvalid: if usage cannot be rated on the version
+    """
     desk = _Desk(version=version, usage_factor=usage_factor)
     changes: dict[UUID, CustomerChange] = {}
     left_out: dict[UUID, LeftOut] = {}
-    for period in found.iterator(chunk_size=200):
+    for period in periods.select_related("plan_version__plan", "subscription__customer").iterator(chunk_size=200):
         customer = period.subscription.customer
         reason = _why_left_out(period, version)
         if reason:
@@ -250,13 +268,9 @@ class _Reading:
 
 def _periods(question: BacktestQuestion, version: PlanVersion) -> QuerySet[BillingPeriod]:
     """Return the periods that a question is about, customer by customer."""
-    found = (
-        BillingPeriod.objects.filter(
-            kind=BillingPeriodKind.REGULAR, ends_at__gt=question.starts_at, ends_at__lte=question.ends_at
-        )
-        .select_related("plan_version__plan", "subscription__customer")
-        .order_by("subscription__customer__external_id", "subscription__customer_id", "starts_at")
-    )
+    found = BillingPeriod.objects.filter(
+        kind=BillingPeriodKind.REGULAR, ends_at__gt=question.starts_at, ends_at__lte=question.ends_at
+    ).order_by("subscription__customer__external_id", "subscription__customer_id", "starts_at")
     if question.customers is None:
         found = found.filter(plan_version__plan=version.plan)
     else:
@@ -293,8 +307,8 @@ def _why_left_out(period: BillingPeriod, version: PlanVersion) -> str:
 
 
 def _served(period: BillingPeriod) -> pricing.Served:
-    served = periods.Period(period.starts_at, period.ends_at)
-    full = periods.Period(period.full_starts_at, period.full_ends_at)
+    served = engine_periods.Period(period.starts_at, period.ends_at)
+    full = engine_periods.Period(period.full_starts_at, period.full_ends_at)
     if served == full:
         return pricing.Served(period=served, factor=Fraction(1))
     mode = EngineProration.BY_DAY if period.proration_mode == ProrationMode.BY_DAY else EngineProration.BY_SECOND

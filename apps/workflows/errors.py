@@ -15,6 +15,12 @@ class BacktestInvalid(Invalid):
     code = "backtest_invalid"
 
 
+class PlanMigrationInvalid(Invalid):
+    """Subscriptions cannot be moved as asked; every problem is named with its place and remedy."""
+
+    code = "plan_migration_invalid"
+
+
 class CommitmentMissing(NotFound):
     """The subscription has no commitment that runs."""
 
