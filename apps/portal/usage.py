@@ -70,10 +70,10 @@ class SubscriptionUsage:
 
 
 def subscriptions_usage(*, viewer: Viewer, at: datetime) -> list[SubscriptionUsage]:
-    """Return the running periods of the customer's active subscriptions."""
+    """Return the running periods of the customer's subscriptions whose usage counts, in trial or not."""
     active = (
         subscription_selectors.subscriptions_queryset()
-        .filter(customer=viewer.customer, status=SubscriptionStatus.ACTIVE)
+        .filter(customer=viewer.customer, status__in=[SubscriptionStatus.TRIALING, SubscriptionStatus.ACTIVE])
         .order_by("starts_at", "id")
     )
     usage = []
@@ -87,13 +87,13 @@ def subscriptions_usage(*, viewer: Viewer, at: datetime) -> list[SubscriptionUsa
 def _subscription_usage(
     viewer: Viewer, subscription: Subscription, period: BillingPeriod, at: datetime
 ) -> SubscriptionUsage:
-    charges = subscription.plan_version.charges.select_related("meter").order_by("position")
+    charges = period.plan_version.charges.select_related("meter").order_by("position")
     # Two charges may read one meter; it is shown once.
     meters = {charge.meter.id: charge.meter for charge in charges if charge.meter is not None}
     zone = subscription.timezone
     return SubscriptionUsage(
         subscription=subscription,
-        plan=subscription.plan_version.plan.name,
+        plan=period.plan_version.plan.name,
         period=formatting.period_text(period.starts_at, period.ends_at, zone, viewer.locale),
         ends=formatting.date_text(period.ends_at.astimezone(ZoneInfo(zone)).date(), viewer.locale),
         meters=[_meter_usage(viewer, meter, subscription, period, at) for meter in meters.values()],

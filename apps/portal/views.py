@@ -21,7 +21,7 @@ from apps.invoices.errors import InvoiceUnknown
 from apps.invoices.models import Invoice, InvoiceLine, InvoiceStatus
 from apps.payments import selectors as payment_selectors
 from apps.payments.models import AttemptStatus, PaymentAttempt
-from apps.portal import usage
+from apps.portal import agreements, usage
 from apps.portal.access import CHOSEN_CUSTOMER, Viewer, customer_page, page_context
 from apps.subscriptions.models import Subscription
 from apps.workflows import cycle_close, explanations
@@ -68,6 +68,7 @@ def home(request: HttpRequest, viewer: Viewer) -> HttpResponse:
         viewer,
         title="Overview",
         at=formatting.instant_text(at, viewer.customer.timezone, viewer.locale),
+        agreements=agreements.agreements_of(viewer=viewer),
         running=running,
         estimates=[_estimate(viewer, row.subscription, at) for row in running],
         invoices=[_row(invoice, viewer, at.date()) for invoice in latest],
