@@ -56,3 +56,34 @@ def test_publishing_for_nobody_publishes_nothing(api):
     assert api.post("plans/basic/versions/1/publish", {"cohorts": "beta"}).status_code in (400, 422)
     [version] = api.get("plans/basic").json()["versions"]
     assert (version["status"], version["cohort"]) == ("draft", None)
+
+
+def test_customers_are_moved_to_a_version(api):
+    """S103: rehearsed with its effect on the last closed period, carried out, repeated without harm."""
+    documents.sold(api)
+    clock_id = documents.subscribed(api)
+    event = {"id": "1", "source": "s", "type": "call", "customer": "acme", "occurred_at": "2026-01-09T00:00:00Z"}
+    documents.made(api.post(f"test-clocks/{clock_id}/advance", {"to": "2026-01-10T00:00:00Z"}))
+    documents.made(api.post("events", event))
+    documents.made(api.post(f"test-clocks/{clock_id}/advance", {"to": "2026-02-02T00:00:00Z"}))
+    documents.made(api.post("plans", DEARER))
+    documents.made(api.post("plans/basic/versions/2/publish"))
+    path = "plans/basic/versions/2/migrate"
+    seen = documents.made(api.post(f"{path}?dry_run=true"))
+    assert seen["counts"] == {"scheduled": 1, "already_scheduled": 0, "already_on_version": 0, "refused": 0}
+    [change] = seen["effect"]["customers"]
+    assert [change[name]["amount"] for name in ("before", "after", "change")] == ["10.50", "12.50", "2.00"]
+    assert api.get("subscriptions/acme-basic/changes").json()["data"] == []
+    done = documents.made(api.post(path, {"customers": ["acme"], "comment": "Agreed by mail."}, idempotency_key="one"))
+    assert done["subscriptions"] == seen["subscriptions"]
+    assert (done["subscriptions"][0]["outcome"], done["effect"]) == ("scheduled", None)
+    [agreed] = api.get("subscriptions/acme-basic/changes").json()["data"]
+    assert (agreed["plan_version"], agreed["effective_at"]) == (2, "2026-03-01T00:00:00Z")
+    assert (agreed["reason_code"], agreed["comment"]) == ("plan_migration", "Agreed by mail.")
+    again = documents.made(api.post(path))
+    assert [step["outcome"] for step in again["subscriptions"]] == ["already_scheduled"]
+    documents.made(api.post("plans", {**DEARER, "effective_at": "2027-12-01T00:00:00Z"}))
+    refused = api.post("plans/basic/versions/3/migrate")
+    assert [(problem["pointer"], problem["code"]) for problem in refused.json()["errors"]] == [
+        ("/version", "not_published")
+    ]

@@ -107,6 +107,9 @@ def test_a_month_is_answered_as_documented(api, held):
     held("POST", "cohorts/beta/members", {"add": ["acme"]})
     held("GET", "cohorts/beta")
     held("GET", "cohorts")
+    held("POST", "plans", {**documents.PLAN, "effective_at": "2026-01-20T00:00:00Z", "trial_days": 3})
+    held("POST", "plans/basic/versions/2/publish", {"cohort": "beta"})
+    held("POST", "plans/basic/versions/2/migrate", {"cohort": "beta"})
     for noun in ("customers", "customers/acme", "customers/acme/payment-methods", "plans"):
         held("GET", noun)
     for noun in ("subscriptions", "test-clocks", "billing-runs", "domain-events", "tax-rates", "ledger/accounts"):

@@ -48,6 +48,7 @@ def test_what_is_alphas_is_not_there_for_beta(api, neighbour, nouns):
         f"test-clocks/{nouns['test-clocks']}/advance": {"to": "2026-03-01T00:00:00Z"},
         f"customers/{nouns['customers']}/payment-methods": documents.METHOD,
         "plans/basic/versions/1/publish": {},
+        "plans/basic/versions/1/migrate": {},
         f"cohorts/{nouns['cohorts']}/members": {},
         "pricing/backtest": {
             "plan": "basic",

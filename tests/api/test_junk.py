@@ -88,6 +88,7 @@ GOOD: dict[str, Any] = {
                          "period": {"starts_at": "2025-12-01T00:00:00Z", "ends_at": "2026-01-01T00:00:00Z"}},
     "cohorts": {"code": "beta", "name": "Beta", "experiment": "fees", "from_percent": "0", "to_percent": "12.5",
                 "customers": ["known"]},
+    "plans/basic/versions/1/migrate": {"from_version": 1, "customers": ["known"], "reason_code": "r", "comment": "c"},
     "billing-runs": {"at": documents.JANUARY},
     "invoices/preview": {"subscription": "known-basic"},
     "events": {"id": "1", "source": "s", "type": "call", "customer": "known", "quantity": "1",
