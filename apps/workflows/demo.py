@@ -26,14 +26,14 @@ from apps.messaging import services as messaging_services
 from apps.metering import services as metering_services
 from apps.metering.inputs import MeterInput
 from apps.payments import services as payment_services
+from apps.plans import coupons
 from apps.plans import services as plan_services
-from apps.subscriptions import services as subscription_services
 from apps.subscriptions.models import Subscription
 from apps.taxes import services as tax_services
 from apps.taxes.services import TaxRateInput
 from apps.tenancy import context as tenancy_context
 from apps.tenancy.models import Tenant
-from apps.workflows import clocks, demo_catalogue, provisioning, usage_intake
+from apps.workflows import clocks, demo_catalogue, demo_changes, provisioning, subscribing, usage_intake
 from apps.workflows.demo_catalogue import DemoCustomer, DemoTenant
 
 MONTHS = 12
@@ -83,6 +83,7 @@ def demo_fill(*, demo: DemoTenant, at: datetime, say: Callable[[str], None], mon
             until = min(day_starts_at + timedelta(days=STEP_DAYS), month_ends_at)
             clocks.test_clock_advance(clock_id=clock.id, to=until, actor=OPERATOR, wall_at=at)
             _use(active, demo=demo, starts_at=day_starts_at, ends_at=until, at=until, dice=dice)
+            demo_changes.changes_make(people=active, demo=demo, month=month, starts_at=day_starts_at, at=until)
         say(f"{demo.name}: month {month + 1} of {months + 1}")
     _seal()
 
@@ -111,6 +112,8 @@ def catalogue_define(*, demo: DemoTenant, at: datetime) -> None:
         )
     for meter in demo.meters:
         metering_services.meter_define(data=MeterInput(**meter), actor=OPERATOR, at=at)
+    for coupon in demo.coupons:
+        coupons.coupon_create(data=coupons.CouponInput(**coupon), actor=OPERATOR, at=at)
     for document in demo.plans:
         applied = plan_services.plan_document_apply(
             document={**document, "effective_at": at.isoformat()}, actor=OPERATOR, at=at
@@ -143,14 +146,13 @@ def _join(person: DemoCustomer, *, demo: DemoTenant, clock: TestClock, month_sta
         payment_services.payment_method_attach(
             customer_id=customer.id, token=person.token, label=person.method_label, actor=OPERATOR, at=starts_at
         )
-    subscription_services.subscription_create(
-        customer=customer,
+    agreed = subscribing.NewSubscription(
         plan_code=person.plan,
         starts_at=starts_at.astimezone(ZoneInfo(person.timezone)),
-        external_id=f"{person.external_id}-{person.plan}",
-        actor=OPERATOR,
-        at=month_starts_at,
+        external_id=person.subscription_id,
+        coupon_codes=(person.coupon,) if person.coupon else (),
     )
+    subscribing.subscribe(customer=customer, agreed=agreed, actor=OPERATOR, at=month_starts_at)
     return person
 
 
@@ -175,8 +177,10 @@ def _use(
 def _events(
     person: DemoCustomer, demo: DemoTenant, starts_at: datetime, ends_at: datetime, dice: random.Random
 ) -> Iterator[dict[str, Any]]:
-    joined_at = Subscription.objects.get(external_id=f"{person.external_id}-{person.plan}").starts_at
-    first_day_at = max(starts_at, joined_at)
+    subscription = Subscription.objects.get(external_id=person.subscription_id)
+    if subscription.is_clock_stopped:
+        return
+    first_day_at = max(starts_at, subscription.starts_at)
     for day_at in _days(first_day_at, ends_at, step=1):
         for number in range(dice.randint(0, person.events_a_day * 2)):
             # One event in ten is told about late: the grace is made for them.
@@ -189,11 +193,15 @@ def _events(
                 "source": "gateway-1",
                 "customer": person.external_id,
                 "occurred_at": occurred_at.isoformat(),
-                **_measured(demo, dice),
+                **_measured(person, demo, dice),
             }
 
 
-def _measured(demo: DemoTenant, dice: random.Random) -> dict[str, Any]:
+def _measured(person: DemoCustomer, demo: DemoTenant, dice: random.Random) -> dict[str, Any]:
+    if person.plan == "commerce":
+        if dice.randrange(10) == 0:
+            return {"type": "report.ordered", "properties": {}}
+        return {"type": "payment.captured", "properties": {"amount": str(Decimal(dice.randrange(500, 20_000)) / 100)}}
     if demo.slug == "acme":
         return {
             "type": "http.request",

@@ -1,7 +1,23 @@
-"""Who the demo tenants are and what they sell: data only."""
+"""Who the demo tenants and their customers are, and what is agreed with whom: data only."""
 
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
+
+from apps.workflows import demo_offers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DemoChange:
+    """Something agreed with a customer in the demo year; what is empty is not part of it."""
+
+    month: int  # months after the demo year began
+    day: int
+    to_plan: str = ""
+    is_at_period_end: bool = False
+    freeze_days: int = 0
+    price: dict[str, Any] | None = None  # asked for by one person and approved by another
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +35,13 @@ class DemoCustomer:
     token: str = "tok_approve"
     method_label: str = "Visa ending 4242"
     timezone: str = "UTC"
+    coupon: str = ""
+    changes: tuple[DemoChange, ...] = ()
+
+    @property
+    def subscription_id(self) -> str:
+        """Return the tenant's own code for the subscription; it stays whatever plan it moves to."""
+        return f"{self.external_id}-{self.plan}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,43 +58,9 @@ class DemoTenant:
     tax_rates: tuple[tuple[str, str, str], ...] = ()  # country, name, percent
     meters: tuple[dict[str, Any], ...] = ()
     plans: tuple[dict[str, Any], ...] = ()
+    coupons: tuple[dict[str, Any], ...] = ()
     customers: tuple[DemoCustomer, ...] = field(default=())
 
-
-_REQUESTS = {
-    "code": "requests",
-    "name": "API requests",
-    "event_type": "http.request",
-    "aggregation": "count",
-    "unit_name": "requests",
-}
-_TRAFFIC = {
-    "code": "traffic_gb",
-    "name": "Traffic out",
-    "event_type": "http.request",
-    "aggregation": "sum",
-    "value_property": "bytes",
-    "unit_name": "GB",
-    "rounding": {"mode": "ceil", "precision": 0, "divide_by": "1000000000"},
-}
-_JOBS = {
-    "code": "compute_minutes",
-    "name": "Compute minutes",
-    "event_type": "job.finished",
-    "aggregation": "sum",
-    "value_property": "minutes",
-    "unit_name": "minutes",
-}
-_PEAK = {
-    "code": "peak_seats",
-    "name": "Most seats at once",
-    "event_type": "seats.changed",
-    "aggregation": "max",
-    "value_property": "seats",
-    "unit_name": "seats",
-}
-
-_FEATURES = {"*": True, "sso": False, "projects": {"limit": "25"}}
 
 ACME = DemoTenant(
     slug="acme",
@@ -80,62 +69,18 @@ ACME = DemoTenant(
     currency="USD",
     country="US",
     address="200 Example Street\nNew York, NY 10001\nUnited States",
-    meters=(_REQUESTS, _TRAFFIC),
-    plans=(
+    meters=demo_offers.ACME_METERS,
+    coupons=(
         {
-            "plan": "starter",
-            "name": "Starter",
-            "currency": "USD",
-            "interval": {"unit": "month", "count": 1},
-            "base_fee": {"amount": "29.00", "timing": "advance"},
-            "rounding": "half_up",
-            "charges": [
-                {
-                    "code": "requests",
-                    "meter": "requests",
-                    "model": "per_unit",
-                    "included_units": "50",
-                    "unit_rate": "0.20",
-                    "unit": "requests",
-                    "description": "API requests",
-                }
-            ],
-            "features": _FEATURES,
-            "examples": [{"usage": {"requests": "60"}, "total": "31.00"}],
-        },
-        {
-            "plan": "growth",
-            "name": "Growth",
-            "currency": "USD",
-            "interval": {"unit": "month", "count": 1},
-            "base_fee": {"amount": "99.00", "timing": "advance"},
-            "rounding": "half_up",
-            "charges": [
-                {
-                    "code": "requests",
-                    "meter": "requests",
-                    "model": "graduated",
-                    "tiers": [
-                        {"up_to": "100", "unit_rate": "0.00"},
-                        {"up_to": "250", "unit_rate": "0.15"},
-                        {"up_to": None, "unit_rate": "0.08"},
-                    ],
-                    "unit": "requests",
-                    "description": "API requests",
-                },
-                {
-                    "code": "traffic",
-                    "meter": "traffic_gb",
-                    "model": "per_unit",
-                    "unit_rate": "0.09",
-                    "unit": "GB",
-                    "description": "Traffic out",
-                },
-            ],
-            "features": {**_FEATURES, "sso": True},
-            "examples": [{"usage": {"requests": "300", "traffic_gb": "10"}, "total": "126.40"}],
+            "code": "WELCOME20",
+            "name": "Welcome: a fifth off three invoices",
+            "kind": "percent",
+            "percent": Decimal(20),
+            "duration": "periods",
+            "periods_count": 3,
         },
     ),
+    plans=demo_offers.ACME_PLANS,
     customers=(
         DemoCustomer(
             external_id="northwind",
@@ -145,6 +90,14 @@ ACME = DemoTenant(
             city="Seattle",
             events_a_day=9,
             timezone="America/Los_Angeles",
+            changes=(
+                DemoChange(
+                    month=3,
+                    day=9,
+                    price={"code": "traffic", "model": "per_unit", "unit_rate": "0.07"},
+                    reason="Signed for two years",
+                ),
+            ),
         ),
         DemoCustomer(
             external_id="contoso",
@@ -156,6 +109,7 @@ ACME = DemoTenant(
             events_a_day=6,
             timezone="Europe/London",
             method_label="Mastercard ending 4444",
+            coupon="WELCOME20",
         ),
         DemoCustomer(
             external_id="fabrikam",
@@ -165,6 +119,7 @@ ACME = DemoTenant(
             city="Chicago",
             joins_month=1,
             join_day=15,
+            changes=(DemoChange(month=11, day=27, to_plan="growth", reason="Needs single sign-on"),),
         ),
         DemoCustomer(
             external_id="tailspin",
@@ -186,6 +141,9 @@ ACME = DemoTenant(
             join_day=20,
             token="tok_timeout_after",
             method_label="Visa ending 9995 (answers get lost)",
+            changes=(
+                DemoChange(month=6, day=7, to_plan="starter", is_at_period_end=True, reason="Uses less than planned"),
+            ),
         ),
         DemoCustomer(
             external_id="litware",
@@ -197,6 +155,7 @@ ACME = DemoTenant(
             token="tok_delayed",
             method_label="Bank debit ending 6789",
             timezone="Australia/Sydney",
+            changes=(DemoChange(month=6, day=11, freeze_days=24, reason="Closed over the holidays"),),
         ),
         DemoCustomer(
             external_id="proseware",
@@ -220,6 +179,25 @@ ACME = DemoTenant(
             token="tok_decline_hard",
             method_label="Visa ending 9979 (reported stolen)",
         ),
+        DemoCustomer(
+            external_id="relecloud",
+            name="Relecloud Market",
+            plan="commerce",
+            country="US",
+            city="Portland",
+            joins_month=2,
+            join_day=3,
+            events_a_day=1,
+        ),
+        DemoCustomer(
+            external_id="woodgrove",
+            name="Woodgrove Bank",
+            plan="enterprise",
+            country="US",
+            city="Charlotte",
+            joins_month=1,
+            events_a_day=8,
+        ),
     ),
 )
 
@@ -232,38 +210,8 @@ GLOBEX = DemoTenant(
     address="Beispielweg 7\n10115 Berlin\nGermany",
     tax_id="DE123456789",
     tax_rates=(("DE", "MwSt.", "19"), ("FR", "TVA", "20"), ("NL", "BTW", "21")),
-    meters=(_JOBS, _PEAK),
-    plans=(
-        {
-            "plan": "team",
-            "name": "Team",
-            "currency": "EUR",
-            "interval": {"unit": "month", "count": 1},
-            "base_fee": {"amount": "49.00", "timing": "advance"},
-            "rounding": "half_even",
-            "charges": [
-                {
-                    "code": "compute",
-                    "meter": "compute_minutes",
-                    "model": "graduated",
-                    "tiers": [{"up_to": "1000", "unit_rate": "0.04"}, {"up_to": None, "unit_rate": "0.025"}],
-                    "unit": "minutes",
-                    "description": "Compute minutes",
-                },
-                {
-                    "code": "seats",
-                    "meter": "peak_seats",
-                    "model": "per_unit",
-                    "included_units": "3",
-                    "unit_rate": "8.00",
-                    "unit": "seats",
-                    "description": "Seats above three",
-                },
-            ],
-            "features": _FEATURES,
-            "examples": [{"usage": {"compute_minutes": "1200", "peak_seats": "5"}, "total": "110.00"}],
-        },
-    ),
+    meters=demo_offers.GLOBEX_METERS,
+    plans=demo_offers.GLOBEX_PLANS,
     customers=(
         DemoCustomer(
             external_id="alpenblick",

@@ -1,8 +1,11 @@
 """The demo is business as it would be: at its end everything that must hold does hold."""
 
+from dataclasses import replace
+
 import pytest
 
-from apps.invoices.models import Invoice
+from apps.invoices.models import Invoice, InvoiceDiscount, InvoiceLine
+from apps.subscriptions.models import BillingPeriod, SubscriptionChange
 from apps.workflows import demo, demo_catalogue, invariants
 from tests.conftest import NOW
 
@@ -17,4 +20,36 @@ def test_a_demo_tenant_s_months_leave_nothing_out_of_place(tenant_of_its_own):
     assert {issue["code"] for draft in Invoice.objects.filter(status="DRAFT") for issue in draft.issues} <= {
         "tax_not_known"
     }
+    assert invariants.invariants_check(at=NOW) == []
+
+
+@pytest.mark.races
+def test_the_demo_shows_what_subscriptions_can_do(tenant_of_its_own):
+    """A trial, a coupon for some periods, a price of one's own, a downgrade, a pause and an upgrade within months."""
+    acme = demo_catalogue.ACME
+    shown = {"contoso", "northwind", "litware", "wingtip", "fabrikam", "relecloud", "woodgrove"}
+    people = tuple(
+        replace(
+            person,
+            joins_month=0,
+            events_a_day=1,
+            changes=tuple(replace(change, month=1) for change in person.changes),
+        )
+        for person in acme.customers
+        if person.external_id in shown
+    )
+    demo.demo_fill(demo=replace(acme, customers=people), at=NOW, say=lambda words: None, months=3)
+    assert set(SubscriptionChange.objects.filter(applied_at__isnull=False).values_list("kind", flat=True)) == {
+        "plan",
+        "pause",
+        "resume",
+    }
+    kinds = set(BillingPeriod.objects.values_list("kind", flat=True))
+    assert {"REGULAR", "TRIAL", "FROZEN"} <= kinds
+    codes = set(InvoiceLine.objects.values_list("code", flat=True))
+    assert {"payments", "reports", "requests", "traffic"} <= codes
+    assert codes & {"minimum_commitment", "commitment_discount", "commitment_overage"}
+    assert InvoiceLine.objects.filter(kind="credit").exists()
+    assert InvoiceDiscount.objects.filter(code="WELCOME20").count() == 3
+    assert Invoice.objects.filter(kind="USAGE").exists()
     assert invariants.invariants_check(at=NOW) == []
