@@ -267,3 +267,17 @@ def test_a_tier_without_a_fee_costs_none_and_shows_what_it_was_given() -> None:
     assert tier.to_document() == {"up_to": None, "unit_rate": "1.5", "flat_fee": "0"}
     assert repr(tier) == "ChargeTier(up_to=None, unit_rate=Decimal('1.50'), flat_fee=Decimal('0'), rate_percent=None)"
     assert tier == ChargeTier(up_to=None, unit_rate=Decimal("1.5"))
+
+
+@pytest.mark.parametrize(
+    ("units", "tier", "bounds"),
+    [("3", "1", ("0", "10")), ("10", "1", ("0", "10")), ("10.5", "2", ("10", "20")), ("21", "3", ("20", None))],
+)
+def test_a_volume_step_names_the_tier_that_holds_all_units(
+    units: str, tier: str, bounds: tuple[str, str | None]
+) -> None:
+    """S097: its number, from where and up to where."""
+    terms = read({**tiered("10", "20", None), "model": "volume"})
+    line = rate_charge(terms=terms, quantity=Decimal(units), currency="USD", rounding=Rounding.HALF_UP)
+    (step,) = line.steps
+    assert (step.kind, step.tier, (step.from_units, step.to_units)) == ("volume", tier, bounds)

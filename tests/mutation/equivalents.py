@@ -277,4 +277,23 @@ EQUIVALENTS: Final[tuple[Equivalent, ...]] = (
         "True -> False",
         "the values are read by the same names",
     ),
+    _same(
+        "charge_models.terms",
+        "init=False, repr=False, compare=False",
+        "False -> True #3",
+        "the look-up follows from the cells that are compared",
+    ),
+    _same(
+        "charge_models.terms",
+        "scaled_tiers: ScaledTiers = field(init=False, repr=False, compare=False)",
+        "False -> True #3",
+        "the scaled tiers follow from the tiers that are compared",
+    ),
+    _same(
+        "charge_models.terms",
+        "if not self.prorate or factor == 1:",
+        "1 -> 2",
+        "a shortcut: times one is the same number",
+    ),
+    _same("charge_models.volume", "return 0, 1", "1 -> 2", "nothing over two is nothing"),
 )

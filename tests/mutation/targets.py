@@ -15,6 +15,7 @@ _RATING: Final = _tests(
     "charge_models", "bad_input", "charge_tables", "charge_edges", "agreement", "charge_properties", "rating_properties"
 )
 _TERMS: Final = _tests(
+    "terms_edges",
     "charge_terms",
     "bad_input",
     "charge_refusals",
