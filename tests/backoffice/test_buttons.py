@@ -13,6 +13,8 @@ from apps.invoices.models import BillingRun, Invoice
 from apps.messaging.models import OutboxMessage
 from apps.metering.models import QuarantinedEvent
 from apps.payments.models import PaymentAttempt
+from apps.plans import cohorts
+from apps.plans.cohorts import CohortInput
 from apps.subscriptions import services as subscription_services
 from apps.subscriptions.models import BillingPeriod
 from tests.builders import customers, faces, metering, plans
@@ -185,6 +187,22 @@ def test_publish_runs_the_examples_and_freezes(tenant):
     _press(approver, "plan-publish", draft)
     draft.refresh_from_db()
     assert draft.status == "PUBLISHED"
+
+
+def test_publish_for_a_cohort_leaves_the_others_where_they_are(tenant, at):
+    """S102: the form offers the cohorts; an unknown one publishes nothing, least of all for everybody."""
+    approver = faces.browser(faces.staff(Role.APPROVER))
+    cohort = cohorts.cohort_create(data=CohortInput(code="beta", name="Beta"), actor=OPERATOR, at=at)
+    draft = plans.drafted_plan(code="growth", charges=[])
+    _press(approver, "plan-publish", draft, cohort="nobody")
+    draft.refresh_from_db()
+    assert draft.status == "DRAFT"
+    form = approver.get(f"/backoffice/do/plan-publish/{draft.pk}/").content.decode()
+    assert "Everybody" in form
+    answer = _press(approver, "plan-publish", draft, cohort=cohort.pk)
+    draft.refresh_from_db()
+    assert (draft.status, draft.cohort) == ("PUBLISHED", cohort)
+    assert "is published for cohort beta" in _words(answer)[0]
 
 
 def test_dead_message_is_requeued(tenant, at):

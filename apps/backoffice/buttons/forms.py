@@ -7,6 +7,7 @@ from django import forms
 from unfold import widgets
 
 from apps.identity.models import Scope
+from apps.plans import cohorts
 
 
 class ReasonForm(forms.Form):
@@ -37,6 +38,19 @@ class ClockForm(forms.Form):
         except ValueError as error:
             raise forms.ValidationError(f"'{text}' is not a time; write it like 2026-02-01 00:00.") from error
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+class PublishForm(forms.Form):
+    """For whom a version goes on sale."""
+
+    cohort = forms.ModelChoiceField(
+        queryset=cohorts.cohorts_queryset(),
+        required=False,
+        empty_label="Everybody",
+        label="For",
+        help_text="A cohort's version is on sale for its members only; the others keep the one before.",
+        widget=widgets.UnfoldAdminSelectWidget(),
+    )
 
 
 class ApiKeyForm(forms.Form):

@@ -1,7 +1,7 @@
 """Buttons of plans, refused usage, dead messages and keys."""
 
 from apps.backoffice.buttons.base import Button, Outcome, Press
-from apps.backoffice.buttons.forms import ApiKeyForm
+from apps.backoffice.buttons.forms import ApiKeyForm, PublishForm
 from apps.identity import services as identity_services
 from apps.identity.models import ApiKey
 from apps.messaging import services as messaging_services
@@ -13,10 +13,17 @@ from apps.workflows import usage_intake
 
 
 def _publish(press: Press) -> Outcome:
+    cohort = press.data["cohort"]
     version = plan_services.plan_version_publish(
-        plan_code=press.record.plan.code, version=press.record.version, actor=press.actor, at=press.wall_at
+        plan_code=press.record.plan.code,
+        version=press.record.version,
+        cohort_code=None if cohort is None else cohort.code,
+        actor=press.actor,
+        at=press.wall_at,
     )
-    return Outcome(message=f"{version} is published; its golden examples gave the totals they name.", record=version)
+    audience = "" if cohort is None else f" for cohort {cohort}"
+    message = f"{version} is published{audience}; its golden examples gave the totals they name."
+    return Outcome(message=message, record=version)
 
 
 def _replay(press: Press) -> Outcome:
@@ -55,6 +62,7 @@ BUTTONS = (
         permission="catalog.publish",
         model=PlanVersion,
         run=_publish,
+        form_class=PublishForm,
         is_offered=lambda version: version.status == "DRAFT",
     ),
     Button(
