@@ -272,30 +272,35 @@ def _plan_version(version: PlanVersion) -> list[Panel]:
             ],
             empty="It charges nothing.",
         ),
-        Panel(
-            title="Features",
-            columns=(
-                Column("Code"),
-                Column("Granted"),
-                Column("Limit", True),
-                Column("Meter"),
-                Column("When exceeded"),
-            ),
-            rows=[
-                [
-                    record_link(feature),
-                    "yes" if feature.is_granted else "no",
-                    "unlimited"
-                    if feature.is_unlimited
-                    else ("" if feature.limit_units is None else formatting.number_text(feature.limit_units)),
-                    record_link(feature.meter),
-                    feature.on_exceed,
-                ]
-                for feature in version.features.select_related("meter").order_by("code")
-            ],
-            empty="It grants no feature by name.",
-        ),
+        features_panel(version),
     ]
+
+
+def features_panel(version: PlanVersion) -> Panel:
+    """Return what a version grants."""
+    return Panel(
+        title="Features",
+        columns=(
+            Column("Code"),
+            Column("Granted"),
+            Column("Limit", True),
+            Column("Meter"),
+            Column("When exceeded"),
+        ),
+        rows=[
+            [
+                record_link(feature),
+                "yes" if feature.is_granted else "no",
+                "unlimited"
+                if feature.is_unlimited
+                else ("" if feature.limit_units is None else formatting.number_text(feature.limit_units)),
+                record_link(feature.meter),
+                feature.on_exceed,
+            ]
+            for feature in version.features.select_related("meter").order_by("code")
+        ],
+        empty="It grants no feature by name.",
+    )
 
 
 def _clock(clock: TestClock) -> list[Panel]:

@@ -1,4 +1,4 @@
-"""A plan version under examination: examples, cliffs, what it changes, a price simulator and a backtest."""
+"""A plan version under examination: terms, examples, cliffs, what it changes, a price simulator and a backtest."""
 
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -9,19 +9,21 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 from unfold import widgets
 
+from apps.backoffice import buttons, panels, plan_simulator, signing_in
+from apps.backoffice import plan_terms as plan_terms_words
 from apps.backoffice.pages import page_render
 from apps.common import clock, formatting
-from apps.common.admin import record_url
+from apps.common.admin import badge, record_url, words_before_colon
 from apps.common.errors import DomainError
-from apps.engine.charge_models import ChargeTerms
-from apps.plans import estimates, reviews, selectors
+from apps.plans import reviews, selectors
 from apps.plans import terms as plan_terms
 from apps.plans.models import PlanVersion
 from apps.subscriptions import selectors as subscription_selectors
 from apps.workflows import backtest
 
-_EVENTS_HELP = "The value of each event in order, separated by commas, such as 12.00, 5"
-_AMOUNT_HELP = "The sum of the amounts that the events carry, such as 12.34"
+# More than a version's column holds is no number of one.
+_DIGITS_MAX = 9
+_TONES = {"DRAFT": "warning", "PUBLISHED": "success", "RETIRED": "neutral"}
 _DAYS = {"day": 1, "week": 7, "month": 31, "year": 366}
 
 
@@ -36,46 +38,26 @@ def plan_version_examine(request: HttpRequest, code: str, version: int) -> HttpR
     at = clock.now()
     charges = [selectors.engine_terms(charge) for charge in selectors.charges_of(found)]
     is_asked = "simulate" in request.GET
-    simulator = SimulatorForm(request.GET if is_asked else None, charges=charges)
+    simulator = plan_simulator.SimulatorForm(request.GET if is_asked else None, charges=charges)
     is_tried = "backtest" in request.GET
     span = BacktestForm(request.GET if is_tried else None, initial=_last_period(found, at))
     context = {
         "title": f"{found}: examine",
         "version": found,
-        "review": reviews.version_review(version=found),
-        "window": selectors.plan_version_window(found) if found.status != "DRAFT" else None,
-        "subscription_count": subscription_selectors.subscriptions_on(version_id=found.id),
+        "versions": _versions(found, at),
+        "facts": plan_terms_words.plan_facts(found),
+        "charges": plan_terms_words.charge_views(charges=charges, currency=found.currency),
+        "features": panels.features_panel(found),
+        "review": reviews.version_review(version=found, against=_compared(found, request.GET.get("against", ""))),
+        "plan_url": record_url(found.plan),
         "version_url": record_url(found),
+        "buttons": buttons.offers_for_record(user=signing_in.staff_of(request), record=found),
         "simulator": simulator,
-        "estimate": _estimate(found, simulator, at) if is_asked and simulator.is_valid() else None,
+        "estimate": simulator.estimate(version=found, at=at) if is_asked and simulator.is_valid() else None,
         "backtest_form": span,
         "backtest": _backtest(found, span, at) if is_tried and span.is_valid() else None,
     }
     return page_render(request, "backoffice/plan_version.html", context)
-
-
-class SimulatorForm(forms.Form):
-    """What somebody might use in a period: a field per meter of the version."""
-
-    def __init__(self, data: Any = None, *, charges: list[ChargeTerms]) -> None:
-        super().__init__(data, auto_id="simulate_%s")
-        self.models = {charge.meter: charge.model for charge in charges if charge.meter is not None}
-        self.fields["quantity"] = _text_field("Quantity", "Of the subscription, such as its seats.", initial="1")
-        for meter, model in sorted(self.models.items()):
-            units = next((charge.unit for charge in charges if charge.meter == meter and charge.unit), "units")
-            helps = {"percentage": _EVENTS_HELP, "dynamic": _AMOUNT_HELP}
-            self.fields[f"usage.{meter}"] = _text_field(f"{meter} ({units})", helps.get(model, ""))
-
-    def usage(self) -> dict[str, Any]:
-        """Return what was written, by meter, as the reader of usage by hand takes it."""
-        usage: dict[str, Any] = {}
-        for meter, model in self.models.items():
-            text = self.cleaned_data[f"usage.{meter}"].strip()
-            if text and model == "percentage":
-                usage[meter] = {"events": [part.strip() for part in text.split(",")]}
-            elif text:
-                usage[meter] = {"amount": text} if model == "dynamic" else text
-        return usage
 
 
 class BacktestForm(forms.Form):
@@ -100,17 +82,6 @@ class BacktestForm(forms.Form):
     )
 
 
-def _text_field(label: str, help_text: str, *, initial: str = "") -> forms.CharField:
-    return forms.CharField(
-        label=label,
-        help_text=help_text,
-        initial=initial,
-        required=False,
-        max_length=400,
-        widget=widgets.UnfoldAdminTextInputWidget(attrs={"autocomplete": "off"}),
-    )
-
-
 def _last_period(version: PlanVersion, at: datetime) -> dict[str, str]:
     """Return the span in which each customer's last whole period ended."""
     interval = plan_terms.interval_of(version)
@@ -118,23 +89,38 @@ def _last_period(version: PlanVersion, at: datetime) -> dict[str, str]:
     return {"starts": begins.strftime("%Y-%m-%d %H:%M"), "ends": at.strftime("%Y-%m-%d %H:%M")}
 
 
-def _estimate(version: PlanVersion, form: SimulatorForm, at: datetime) -> dict[str, Any]:
-    try:
-        estimate = estimates.plan_estimate(
-            plan_code=version.plan.code,
-            version=version.version,
-            usage=form.usage(),
-            quantity=form.cleaned_data["quantity"].strip() or None,
-            at=at,
-        )
-    except DomainError as error:
-        return {"problem": error.detail}
-    lines = [
-        {**line, "amount": formatting.decimal_amount_text(line["net"]["amount"], version.currency)}
-        for line in estimate["lines"]
+def _versions(found: PlanVersion, at: datetime) -> list[dict[str, Any]]:
+    """Return all versions of the plan for a table: when each is on sale, and how many are on it."""
+    counts = subscription_selectors.subscription_counts(plan_id=found.plan_id)
+    return [
+        {
+            "version": version,
+            "is_shown": version.pk == found.pk,
+            "status": badge(words_before_colon(version, "status"), _TONES[str(version.status)]),
+            "sale": _sale(version, at),
+            "subscriptions": counts.get(version.pk, 0),
+        }
+        for version in selectors.plan_versions_queryset().filter(plan_id=found.plan_id).select_related("cohort")
     ]
-    total = formatting.decimal_amount_text(estimate["total"]["amount"], version.currency)
-    return {"lines": lines, "total": total}
+
+
+def _sale(version: PlanVersion, at: datetime) -> str:
+    if version.status == "DRAFT":
+        return f"Not before it is published; meant from {formatting.instant_text(version.effective_at)}"
+    window = selectors.plan_version_window(version)
+    if window.effective_to_at is not None and window.effective_to_at <= window.effective_from_at:
+        return "Never: a later version or its retirement came first"
+    begins = formatting.instant_text(window.effective_from_at)
+    if window.effective_to_at is None:
+        return f"From {begins} until further notice"
+    return f"From {begins} until {formatting.instant_text(window.effective_to_at)}"
+
+
+def _compared(found: PlanVersion, text: str) -> PlanVersion | None:
+    """Return the version that was chosen to compare with; what is no version of the plan is not one to compare with."""
+    if not text.isdecimal() or len(text) > _DIGITS_MAX:
+        return None
+    return selectors.plan_versions_queryset().filter(plan_id=found.plan_id, version=int(text)).first()
 
 
 def _backtest(version: PlanVersion, form: BacktestForm, at: datetime) -> dict[str, Any]:

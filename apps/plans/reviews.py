@@ -1,6 +1,7 @@
 """What a person reads before a version is published: its examples, its cliffs, and what it changes."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from apps.engine.money import minor_to_text
 from apps.plans import cliffs, documents, pricing
@@ -24,7 +25,7 @@ class ExampleResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VersionReview:
-    """A version under the eyes of who decides about it; `before` is the version it follows, if there is one."""
+    """A version under the eyes of who decides about it; `before` is what it is compared with, if there is one."""
 
     examples: tuple[ExampleResult, ...]
     cliffs: tuple[str, ...]
@@ -32,11 +33,15 @@ class VersionReview:
     difference: tuple[str, ...]
 
 
-def version_review(*, version: PlanVersion) -> VersionReview:
-    """Return what there is to know of a version; read again from its stored document, nothing is written."""
+def version_review(*, version: PlanVersion, against: PlanVersion | None = None) -> VersionReview:
+    """
+    Return what there is to know of a version; read again from its stored document, nothing is written.
+
+    :param against: the version it is compared with; without it the one it follows
+    """
     plan = documents.validate(document=version.document)
     failed = {mismatch.position: mismatch.actual_minor for mismatch in pricing.examples_mismatched(plan=plan)}
-    before = (
+    before = against or (
         PlanVersion.objects.filter(plan=version.plan, version__lt=version.version)
         .select_related("plan")
         .order_by("-version")
@@ -65,7 +70,15 @@ def _usage_text(example: documents.PlanExample) -> str:
     return "; ".join(parts) or "nothing"
 
 
-def _used_text(used: str | dict[str, object]) -> str:
+def _used_text(used: str | dict[str, Any]) -> str:
     if isinstance(used, str):
         return used
+    if "groups" in used:
+        return ", ".join(f"{_values_text(group['values'])} {group['units']}" for group in used["groups"])
+    if "events" in used:
+        return f"events of {', '.join(used['events'])}"
     return ", ".join(f"{name} {value}" for name, value in used.items())
+
+
+def _values_text(values: dict[str, str | None]) -> str:
+    return " ".join(f"{name} {'none' if value is None else value}" for name, value in values.items()) or "all others"

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from uuid import UUID
 
-from django.db.models import F, Q, QuerySet
+from django.db.models import Count, F, Q, QuerySet
 from django.db.models.functions import Coalesce
 
 from apps.common import ids
@@ -46,6 +46,12 @@ def subscription_by_reference(reference: str) -> Subscription:
 def subscriptions_on(*, version_id: UUID) -> int:
     """Return how many subscriptions that have not ended are on a plan version."""
     return Subscription.objects.filter(plan_version_id=version_id).exclude(status=SubscriptionStatus.ENDED).count()
+
+
+def subscription_counts(*, plan_id: UUID) -> dict[UUID, int]:
+    """Return how many subscriptions that have not ended are on each version of a plan that has any."""
+    alive = Subscription.objects.filter(plan_version__plan_id=plan_id).exclude(status=SubscriptionStatus.ENDED)
+    return dict(alive.order_by().values_list("plan_version_id").annotate(Count("id")))
 
 
 def subscriptions_alive_on(*, plan_id: UUID) -> QuerySet[Subscription]:

@@ -1,6 +1,8 @@
 """A plan version under examination: what a person sees before publishing it."""
 
+import re
 from datetime import timedelta
+from urllib.parse import urlencode
 
 import pytest
 
@@ -9,7 +11,7 @@ from apps.identity.models import Role
 from apps.invoices.models import Invoice
 from apps.plans import services as plan_services
 from apps.plans.models import PlanVersion
-from tests.builders import faces, plans
+from tests.builders import faces, metering, plans
 
 pytestmark = pytest.mark.django_db
 
@@ -20,6 +22,12 @@ PACKS = {"code": "packs", "meter": "api_calls", "model": "package", "package_siz
 def reader(tenant):
     """Somebody who may read everything."""
     return faces.browser(faces.staff(Role.VIEWER))
+
+
+@pytest.fixture
+def house(tenant, clock):
+    """A tenant at a time when its customers live."""
+    clock.set(faces.NOW)
 
 
 @pytest.fixture
@@ -39,8 +47,8 @@ def drafted(tenant, clock) -> PlanVersion:
     return plan_services.plan_document_apply(document=document, actor=OPERATOR, at=faces.NOW).version
 
 
-def _page(reader, version: int, query: str = "") -> str:
-    answer = reader.get(f"/backoffice/plans/growth/versions/{version}/examine/{query}")
+def _page(reader, version: int, query: str = "", code: str = "growth") -> str:
+    answer = reader.get(f"/backoffice/plans/{code}/versions/{version}/examine/{query}")
     assert answer.status_code == 200
     return " ".join(answer.content.decode().split())
 
@@ -51,17 +59,89 @@ def test_a_draft_shows_its_examples_cliffs_and_what_it_changes(reader, drafted):
     assert (page.count(">Passes<"), page.count(">Fails<")) == (1, 1)
     assert "packs: the next unit above 10 adds 5.00 USD" in page
     assert "~ base_fee.amount: 99 -&gt; 89" in page
-    assert "0 subscriptions on it" in page
-    assert "1 subscription on it" in _page(reader, 1)
+    assert re.search(r"growth v2, shown here.*meant from Mar 1, 2026, 00:00 UTC.*>0<.*growth v1</a>.*>1</td>", page)
 
 
 def test_usage_is_priced_with_its_explanation(reader, drafted):
-    """S105: the simulator asks the engine and stores nothing; what cannot be priced is said."""
-    page = _page(reader, 2, "?simulate=1&quantity=1&usage.api_calls=21")
-    assert "Total $104.00" in page
-    assert "Packs: $15.00" in page
-    assert "Rounding." in page
-    assert "This cannot be priced" in _page(reader, 2, "?simulate=1&quantity=1&usage.api_calls=many")
+    """S105: the simulator asks the engine and stores nothing."""
+    page = _page(reader, 2, "?simulate=1&usage.api_calls=21")
+    assert re.search(r"Total before tax</th><td class=\"ch-number\">\$104\.00<", page)
+    assert re.search(r"Packs</th> <td class=\"ch-number\">21 api_calls</td> <td class=\"ch-number\">\$15\.00<", page)
+    assert "21 units begin 3 packages of 10: 3 x 5 USD = 15 USD." in page
+
+
+def _field(page: str, name: str) -> str:
+    """Return what stands in the form from a field to the next one."""
+    start = page.index(f'name="{name}"')
+    return page[start : page.index('class="ch-field"', start) if 'class="ch-field"' in page[start:] else None]
+
+
+def test_each_way_of_usage_has_its_fields_and_refusals_stand_at_them(reader, house):
+    """S099, S100: units per group of a matrix, values of events, a sum of amounts, and the quantity."""
+    calls = {"code": "calls", "meter": "calls", "model": "per_unit", "unit_rate": "1.00"}
+    calls["prices_by"] = {"property": "region", "match": {"eu": {"unit_rate": "2.00"}}, "default": {}}
+    fees = {"code": "fees", "meter": "payments", "model": "percentage", "rate_percent": "10"}
+    passed = {"code": "passed", "meter": "resale", "model": "dynamic", "amount_property": "price"}
+    metering.meter(code="calls", group_by=["region"])
+    metering.meter(code="payments", aggregation="sum", value_property="value")
+    seat = {"amount": "5.00", "per_quantity": True}
+    plans.drafted_plan(code="many", base_fee=seat, charges=[calls, fees, passed])
+
+    def asked(**values: str) -> str:
+        usage = {f"usage.{key}": value for key, value in values.items() if key != "quantity"}
+        query = urlencode({"simulate": "1", "quantity": values.get("quantity", "1"), **usage})
+        return _page(reader, 1, f"?{query}", code="many")
+
+    page = asked(**{"calls.0": "10", "calls.1": "3", "payments": "12.00, 8 30", "resale": "4.25", "quantity": "2"})
+    # 2 x 5.00 seats + 10 x 2.00 in eu + 3 x 1.00 elsewhere + 10 % of 50.00 + 4.25
+    assert ">$42.25<" in page
+    assert "calls (units), region eu" in page
+    assert "calls (units), all others" in page
+    wrong = asked(**{"calls.1": "many", "payments": "5, x", "resale": "-1", "quantity": "1,5"})
+    assert "What it costs" not in wrong
+    for name in ("quantity", "usage.calls.1", "usage.payments", "usage.resale"):
+        assert 'role="alert"' in _field(wrong, name), name
+    assert "ch-error" not in _field(wrong, "usage.calls.0")
+
+
+def test_terms_are_readable(reader, house):
+    """S090-S092: tiers and matrices as tables, the rest in words."""
+    ladder = {
+        **plans.CALLS,
+        "meter": "calls",
+        "max_amount": "5000.00",
+        "unit_transform": {"divide_by": "1000", "mode": "ceil"},
+        "prices_by": {
+            "property": "region",
+            "match": {"eu": {"model": "per_unit", "unit_rate": "0.006"}},
+            "default": {},
+        },
+    }
+    metering.meter(code="calls", group_by=["region"])
+    plans.drafted_plan(
+        code="many", charges=[ladder], trial_days=14, commitment={"amount": "500.00", "discount_percent": "12.5"}
+    )
+    page = _page(reader, 1, code="many")
+    for words in (
+        '<td class="ch-number">0</td> <td class="ch-number">100,000</td> <td class="ch-number">0.005 USD</td>',
+        '<td class="ch-number">100,000</td> <td class="ch-number">no end</td> <td class="ch-number">0.003 USD</td>',
+        "<td>eu</td> <td>Per unit: 0.006 USD</td>",
+        "<td>any</td> <td>As above</td>",
+        "<dd>14 days</dd>",
+        "<dd>12.5 %</dd>",
+        "<dd>$500.00</dd>",
+        "<dd>$5,000.00</dd>",
+        "divided by 1,000, rounded up in steps of 1",
+    ):
+        assert words in page, words
+
+
+def test_any_two_versions_are_compared(reader, drafted):
+    """S087: the choice, the version before without one, and nonsense is no choice."""
+    page = _page(reader, 1, "?against=2")
+    assert "~ base_fee.amount: 89 -&gt; 99" in page
+    assert "~ base_fee.amount: 99 -&gt; 89" in _page(reader, 2)
+    assert "Against version 1" in _page(reader, 2, "?against=" + "9" * 30)
 
 
 def test_a_backtest_shows_who_pays_more_and_less(reader, drafted):
