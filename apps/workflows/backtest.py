@@ -31,7 +31,7 @@ from apps.metering.models import Meter
 from apps.plans import cliffs, cohorts, estimates, pricing
 from apps.plans import selectors as plan_selectors
 from apps.plans import terms as plan_terms
-from apps.plans.models import PlanVersion
+from apps.plans.models import Charge, PlanVersion
 from apps.subscriptions import overrides
 from apps.subscriptions.models import BillingPeriod, BillingPeriodKind, ProrationMode
 from apps.workflows import simulated_usage
@@ -202,12 +202,19 @@ class _Desk:
     version: PlanVersion
     usage_factor: Decimal
     offers: dict[UUID, pricing.PricedOffer] = field(default_factory=dict)
+    charges: dict[UUID, list[Charge]] = field(default_factory=dict)
 
     def offer(self, version: PlanVersion) -> pricing.PricedOffer:
         """Return what a version offers; read once per backtest."""
         if version.id not in self.offers:
             self.offers[version.id] = estimates.offer_of(version)
         return self.offers[version.id]
+
+    def charges_of(self, version: PlanVersion) -> list[Charge]:
+        """Return the charges of a version; read once per backtest."""
+        if version.id not in self.charges:
+            self.charges[version.id] = plan_selectors.charges_of(version)
+        return self.charges[version.id]
 
     def compare(self, period: BillingPeriod) -> tuple[int, int]:
         """Return what a period costs on its own terms and on the version, in minor units."""
@@ -221,7 +228,7 @@ class _Desk:
         agreed: list[ChargeTerms] = []
         measures: dict[str, Measured] = {}
         try:
-            for charge in plan_selectors.charges_of(version):
+            for charge in self.charges_of(version):
                 terms = overrides.terms_for(
                     subscription=period.subscription, charge=charge, billed_at=period.ends_at
                 ).terms

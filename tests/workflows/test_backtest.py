@@ -153,6 +153,15 @@ def test_a_question_without_an_answer_is_refused(tenant, change, pointer):
     assert [problem.pointer for problem in refused.value.problems] == [pointer]
 
 
+def test_more_than_can_be_answered_at_once_is_refused(sold, monkeypatch):
+    """Each customer has one period in January; the remedy is to name fewer."""
+    monkeypatch.setattr(backtest, "PERIODS_MAX", 2)
+    with pytest.raises(BacktestInvalid, match="holds 3 periods; at most 2 are rated at once") as refused:
+        backtest.backtest_run(question=JANUARY, at=NOW)
+    assert [problem.pointer for problem in refused.value.problems] == ["/period"]
+    assert len(backtest.backtest_run(question=replace(JANUARY, customers=("few", "many")), at=NOW).customers) == 2
+
+
 FEE = {
     "model": "percentage",
     "rate_percent": "2.9",
