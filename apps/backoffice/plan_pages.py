@@ -1,4 +1,4 @@
-"""A plan version under examination: terms, examples, cliffs, what it changes, a price simulator and a backtest."""
+"""A plan version under examination: what it says, proves, changes and would have cost; and presets to begin with."""
 
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -18,6 +18,7 @@ from apps.common.errors import DomainError
 from apps.plans import reviews, selectors
 from apps.plans import terms as plan_terms
 from apps.plans.models import PlanVersion
+from apps.plans.presets import PRESETS
 from apps.subscriptions import selectors as subscription_selectors
 from apps.workflows import backtest
 
@@ -58,6 +59,25 @@ def plan_version_examine(request: HttpRequest, code: str, version: int) -> HttpR
         "backtest": _backtest(found, span, at) if is_tried and span.is_valid() else None,
     }
     return page_render(request, "backoffice/plan_version.html", context)
+
+
+def plan_presets(request: HttpRequest) -> HttpResponse:
+    """Show the documents to begin with, and when to choose each."""
+    if not request.user.has_perm("records.view"):
+        raise PermissionDenied
+    return page_render(request, "backoffice/plan_presets.html", {"title": "Presets for plans", "presets": PRESETS})
+
+
+def plan_preset_file(request: HttpRequest, name: str) -> HttpResponse:
+    """Return a document to begin with as a file."""
+    if not request.user.has_perm("records.view"):
+        raise PermissionDenied
+    preset = next((preset for preset in PRESETS if preset.name == name), None)
+    if preset is None:
+        raise Http404(f"There is no preset '{name}'.")
+    response = HttpResponse(preset.text, content_type="application/yaml; charset=utf-8")
+    response["Content-Disposition"] = f'attachment; filename="{preset.name}.yaml"'
+    return response
 
 
 class BacktestForm(forms.Form):

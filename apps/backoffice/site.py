@@ -139,6 +139,8 @@ class BackofficeSite(StaffSite):
             path("invoices/<str:reference>/pdf/", self._page(pages.invoice_pdf), name="invoice_pdf"),
             path("lines/<str:reference>/explain/", self._page(pages.line_explain), name="line_explain"),
             path("lines/<str:reference>/events.csv", self._page(pages.line_events_csv), name="line_events"),
+            path("plan-presets/", self._page(plan_pages.plan_presets), name="plan_presets"),
+            path("plan-presets/<slug:name>.yaml", self._page(plan_pages.plan_preset_file), name="plan_preset_file"),
             path(
                 "plans/<str:code>/versions/<int:version>/examine/",
                 self._page(plan_pages.plan_version_examine),

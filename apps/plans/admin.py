@@ -11,6 +11,7 @@ class PlanAdmin(RecordAdmin):
     """An offer."""
 
     purpose = "What you sell. The terms are in the plan's versions; a published version never changes."
+    list_before_template = "backoffice/plan_list_head.html"
     list_display = ("code", "name")
     search_fields = ("code", "name")
     fact_fields = ("code", "name")

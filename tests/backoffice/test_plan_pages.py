@@ -2,6 +2,7 @@
 
 import re
 from datetime import timedelta
+from html import escape
 from urllib.parse import urlencode
 
 import pytest
@@ -11,6 +12,7 @@ from apps.identity.models import Role
 from apps.invoices.models import Invoice
 from apps.plans import services as plan_services
 from apps.plans.models import PlanVersion
+from apps.plans.presets import PRESETS
 from tests.builders import faces, metering, plans
 
 pytestmark = pytest.mark.django_db
@@ -170,3 +172,16 @@ def test_the_version_leads_to_its_examination_and_the_plan_counts_who_is_on_it(r
     assert "/backoffice/plans/growth/versions/2/examine/" in page
     plan = " ".join(reader.get(f"/backoffice/plans/plan/{drafted.plan_id}/change/").content.decode().split())
     assert '<td class="ch-number">1</td>' in plan
+
+
+def test_presets_are_offered_with_advice_and_as_files(reader):
+    """S112, S096: from the list of plans; the file is the document that `plans_export --preset` writes."""
+    assert "/backoffice/plan-presets/" in reader.get("/backoffice/plans/plan/").content.decode()
+    page = reader.get("/backoffice/plan-presets/").content.decode()
+    for preset in PRESETS:
+        assert escape(preset.choose_when) in page
+        assert reader.get(f"/backoffice/plan-presets/{preset.name}.yaml").content.decode() == preset.text
+    assert reader.get("/backoffice/plan-presets/other.yaml").status_code == 404
+    stranger = faces.browser(faces.staff(email="new@alpha.example"))
+    assert stranger.get("/backoffice/plan-presets/").status_code == 403
+    assert stranger.get("/backoffice/plan-presets/seat.yaml").status_code == 403
