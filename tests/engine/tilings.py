@@ -109,11 +109,12 @@ def expected_walls(walk: Walk) -> list[datetime]:
     return [datetime.combine(day, time) for day in dates]
 
 
-def check(walk: Walk, *, look_at_every: int = 1) -> int:
+def check(walk: Walk, *, look_at_every: int = 1, ask_at_every: int = 1) -> int:
     """
     Assert that the boundaries are the expected ones and that the periods between them tile; return how many there are.
 
-    `look_at_every` says at which boundaries the clock is searched by looking, which is what takes time.
+    Every boundary is compared with its date. What takes longer is done at every so many of them: looking for the moment
+    at which the clock shows it, and asking which period contains it.
     """
     zone, anchor, interval = ZoneInfo(walk.timezone), walk.anchor, walk.interval
     walls = expected_walls(walk)
@@ -125,9 +126,12 @@ def check(walk: Walk, *, look_at_every: int = 1) -> int:
         assert shown == wall or wall < shown <= wall + timedelta(hours=24), (walk, wall)
         if number % look_at_every == 0 or shown != wall:
             assert bound == moment_of_clock(wall, zone), (walk, wall)
-    for start, end in pairwise(bounds):
+    for number, (start, end) in enumerate(pairwise(bounds)):
+        assert start <= end, walk
         if start == end:  # a date that the zone skipped has no period of its own
             assert walk.unit == "day", walk
+            continue
+        if number % ask_at_every:
             continue
         period = period_containing(anchor=anchor, interval=interval, at=start)
         assert (period.starts_at, period.ends_at) == (start, end), walk
@@ -138,7 +142,7 @@ def check(walk: Walk, *, look_at_every: int = 1) -> int:
 
 
 def _counted(walk: Walk) -> int:
-    return check(walk, look_at_every=12)
+    return check(walk, look_at_every=30, ask_at_every=3)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
