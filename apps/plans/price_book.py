@@ -5,7 +5,11 @@ from datetime import datetime
 from itertools import groupby
 from typing import Any
 
+from django.db.models import Q
+
+from apps.customers import selectors as customer_selectors
 from apps.engine.hashing import canonical_hash, instant_text
+from apps.plans import cohorts
 from apps.plans.models import PlanVersion
 from apps.plans.selectors import VersionWindow, versions_effective
 
@@ -21,21 +25,30 @@ class PriceBook:
     tag: str
 
 
-def price_book(*, at: datetime) -> PriceBook:
+def price_book(*, at: datetime, customer: str | None = None) -> PriceBook:
     """
     Return every version on sale at an instant with its terms and features, plans in the order of their codes.
 
-    What is for a cohort only is in nobody else's book, and the book asks nobody who reads it.
+    :param customer: id or code of who is offered it, with what is for its cohorts; without it, what is for everybody
+    :raises CustomerUnknown: if there is no such customer
     """
+    audience = Q(cohort__isnull=True)
+    if customer is not None:
+        customer_id = customer_selectors.customer_by_reference(customer).id
+        audience |= Q(cohort__in=cohorts.cohorts_of(customer_id=customer_id))
     entries = []
-    for _plan, versions in groupby(
-        versions_effective().filter(cohort__isnull=True), key=lambda version: version.plan_id
-    ):
-        found = _on_sale(list(versions), at)
+    for _plan, versions in groupby(versions_effective().filter(audience), key=lambda version: version.plan_id):
+        found = _on_sale([version for version in versions if not _is_called_off(version, at)], at)
         if found is not None:
             entries.append(_entry(*found))
     facts = [[entry["plan"], entry["version"], entry["document_hash"], entry["effective_to_at"]] for entry in entries]
     return PriceBook(entries=tuple(entries), tag=canonical_hash(facts))
+
+
+def _is_called_off(version: PlanVersion, at: datetime) -> bool:
+    """Tell whether a cohort's version is over, so that its members are offered what everybody is."""
+    retired_at = version.retired_at
+    return version.cohort_id is not None and retired_at is not None and retired_at <= max(at, version.effective_at)
 
 
 def _on_sale(versions: list[PlanVersion], at: datetime) -> tuple[PlanVersion, VersionWindow] | None:

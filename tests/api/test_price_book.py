@@ -1,7 +1,11 @@
 """The price book: what is on sale, resolved, with a tag that spares who has it already."""
 
+from datetime import UTC, datetime
+
 import pytest
 
+from apps.common.actors import OPERATOR
+from apps.plans import services as plan_services
 from tests.api import documents
 
 pytestmark = pytest.mark.django_db
@@ -45,3 +49,21 @@ def test_who_has_it_already_gets_no_body(api):
     changed = api.get("price-book", if_none_match=tag)
     assert changed.status_code == 200
     assert changed["ETag"] != tag
+
+
+def test_a_customer_is_shown_what_is_for_its_cohorts(api):
+    """S103, S104: members see their version, everybody else the one for all; when it is retired, members do, too."""
+    documents.sold(api)
+    documents.made(api.post("customers", documents.CUSTOMER))
+    documents.made(api.post("cohorts", {"code": "beta", "name": "Beta"}))
+    documents.made(api.post("cohorts/beta/members", {"add": ["acme"]}))
+    documents.made(api.post("plans", {**DEARER, "effective_at": "2025-06-01T00:00:00Z"}))
+    documents.made(api.post("plans/basic/versions/2/publish", {"cohort": "beta"}))
+    everybody, member = api.get("price-book"), api.get("price-book?customer=acme")
+    assert [row["version"] for row in everybody.json()["data"]] == [1]
+    assert [row["version"] for row in member.json()["data"]] == [2]
+    assert everybody["ETag"] != member["ETag"]
+    retired_at = datetime(2025, 7, 1, tzinfo=UTC)
+    plan_services.plan_version_retire(plan_code="basic", version=2, actor=OPERATOR, at=retired_at)
+    assert [row["version"] for row in api.get("price-book?customer=acme").json()["data"]] == [1]
+    assert api.get("price-book?customer=nobody").status_code == 404

@@ -105,9 +105,10 @@ class PricingBacktest(ApiView):
 
 
 class PriceBookQuerySerializer(StrictSerializer):
-    """At which instant; without one, now."""
+    """At which instant, without one now; and for which customer, without one for everybody."""
 
     at = InstantField(required=False)
+    customer = ReferenceField(required=False)
 
 
 class PriceBook(ApiView):
@@ -128,7 +129,8 @@ class PriceBook(ApiView):
         """Return all versions on sale with resolved terms and features; the ETag is equal while they are."""
         query = PriceBookQuerySerializer(data=request.query_params.dict())
         query.is_valid(raise_exception=True)
-        book = price_book.price_book(at=query.validated_data.get("at", self.at))
+        asked = query.validated_data
+        book = price_book.price_book(at=asked.get("at", self.at), customer=asked.get("customer"))
         headers = {
             "ETag": quote_etag(book.tag),
             "Cache-Control": f"private, max-age={_BOOK_SECONDS}",
