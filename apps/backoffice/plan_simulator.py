@@ -155,5 +155,5 @@ def _field(label: str, help_text: str, *, initial: str = "", is_long: bool = Fal
         required=False,
         # Pages are asked for by address, and addresses have an end.
         max_length=2000 if is_long else 60,
-        widget=widget(attrs={"autocomplete": "off"}),
+        widget=widget(attrs={"autocomplete": "off"} | ({"rows": 3} if is_long else {})),
     )
