@@ -52,6 +52,8 @@ def _page(client, subscription) -> str:
 def test_a_change_is_shown_first_and_made_as_it_was_shown(biller, house):
     """S107 S108: the rehearsal names its instant; confirmed six hours later it drafts the same lines and sums."""
     subscription = house.subscription
+    asked = biller.get(f"/backoffice/do/subscription-change/{subscription.pk}/").content.decode()
+    assert "Show what it bills" in asked
     form = {"plan": "scale@1", "timing": "now", "comment": "asked on the phone"}
     shown = _post(biller, "subscription-change", subscription, **form)
     rehearsal = shown.context_data["rehearsal"]
@@ -63,6 +65,7 @@ def test_a_change_is_shown_first_and_made_as_it_was_shown(biller, house):
     ]
     assert rehearsal.totals == [("Subtotal", "$53.00"), ("Tax", "$0.00"), ("Total", "$53.00")]
     assert "Unused time: Base fee" in shown.content.decode()
+    assert "Confirm: change plan or quantity" in shown.content.decode()
     assert not SubscriptionChange.objects.exists(), "looking must leave nothing behind"
 
     subscriptions.advance(house.clock, MID_FEBRUARY + timedelta(hours=6))

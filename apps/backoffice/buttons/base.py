@@ -75,9 +75,14 @@ class Button:
     # hidden field `rehearsed_at`.
     rehearse: Callable[[Press], Rehearsal] | None = None
 
+    @property
+    def is_rehearsed(self) -> bool:
+        """Tell whether the first press only shows what would happen."""
+        return self.rehearse is not None
+
     def form(self, *, record: Any, data: Any) -> forms.Form:
         """Return the form that the button asks, filled in when there is data."""
-        return self.form_class(data, record=record) if self.rehearse is not None else self.form_class(data)
+        return self.form_class(data, record=record) if self.is_rehearsed else self.form_class(data)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
