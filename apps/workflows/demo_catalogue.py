@@ -110,6 +110,11 @@ ACME = DemoTenant(
             timezone="Europe/London",
             method_label="Mastercard ending 4444",
             coupon="WELCOME20",
+            changes=(
+                DemoChange(
+                    month=12, day=1, to_plan="enterprise", is_at_period_end=True, reason="Commits for the next year"
+                ),
+            ),
         ),
         DemoCustomer(
             external_id="fabrikam",

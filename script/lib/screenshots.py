@@ -20,6 +20,8 @@ FOLDER = server.ROOT / "docs" / "screenshots"
 TENANT = "acme"
 # A customer in the middle of its period, so that there is usage to see.
 CUSTOMER = "contoso"
+# One whose subscription rested for a while.
+CHANGER = "litware"
 VISITOR = "visitor@contoso.example"
 WIDTH, HEIGHT = 1360, 900
 MAIL_SECONDS_MAX = 10
@@ -69,7 +71,7 @@ def main() -> None:
 
 
 def backoffice_take(page: Any, base: str, access: dict[str, Any]) -> None:
-    """Take the home page, an invoice and an explanation, as somebody of finance sees them."""
+    """Take what somebody of finance sees: the home page, an invoice, its explanation, a subscription and its change."""
     page.goto(f"{base}/backoffice/")
     page.get_by_label("Email").fill(next(iter(access["staff"])))
     page.get_by_label("Password").fill(access["password"])
@@ -85,6 +87,16 @@ def backoffice_take(page: Any, base: str, access: dict[str, Any]) -> None:
     page.get_by_role("link", name="Explain line 2").click()
     page.get_by_role("heading", name="Proof").wait_for()
     _take(page, "invoice-explain")
+    page.goto(f"{base}/backoffice/subscriptions/subscription/?q={CHANGER}")
+    page.locator("#result_list tbody a").first.click()
+    page.get_by_role("heading", name="Changes").wait_for()
+    _take(page, "backoffice-subscription")
+    page.get_by_role("link", name="Change plan or quantity").click()
+    page.get_by_label("Plan").select_option(index=1)
+    page.get_by_label("Reason").fill("Asked on the phone")
+    page.get_by_role("button", name="Show what it bills").click()
+    page.get_by_role("button", name="Confirm").wait_for()
+    _take(page, "backoffice-subscription-change")
     page.goto(f"{base}/backoffice/trial-balance/")
     _take(page, "trial-balance")
 
