@@ -56,18 +56,20 @@ def subscription_change(
     """
     subscription = _locked(subscription_id, _RUNNING, "changed")
     effective_at = _effective_at(subscription, when, at=at)
-    version = _version_wanted(subscription, wanted, effective_at)
-    quantity = subscription.quantity if wanted.quantity is None else _quantity(wanted.quantity)
-    if version == subscription.plan_version and quantity == subscription.quantity:
-        detail = f"it is on {subscription.plan_version} with quantity {quantity.normalize():f} already"
+    present, present_quantity = _terms_at(subscription, effective_at)
+    version = _version_wanted(subscription, present, wanted, effective_at)
+    quantity = present_quantity if wanted.quantity is None else _quantity(wanted.quantity)
+    if version == present and quantity == present_quantity:
+        detail = f"it is on {present} with quantity {quantity.normalize():f} then"
         raise ChangeInvalid(
             f"Nothing would change: {detail}.", problems=(FieldProblem("/plan", "nothing_changes", detail),)
         )
-    if version != subscription.plan_version:
+    _refuse_unprorated_interval(present, version, when)
+    if version != present:
         services.version_ensure_chargeable(
             customer=subscription.customer, version=version, starts_at=effective_at, besides=subscription.id
         )
-    is_plan = version != subscription.plan_version
+    is_plan = version != present
     return _agree(
         subscription,
         kind=ChangeKind.PLAN if is_plan else ChangeKind.QUANTITY,
@@ -119,6 +121,9 @@ def subscription_pause(
     if mode not in PauseMode.values:
         detail = f"must be one of {', '.join(PauseMode.values)}"
         raise ChangeInvalid(f"The mode {detail}.", problems=(FieldProblem("/mode", "mode_unknown", detail),))
+    if when.proration is not None:
+        detail = "is not for a pause: nothing is given back, what is paid is served after it or goes on; leave it out"
+        raise ChangeInvalid(f"proration {detail}.", problems=(FieldProblem("/proration", "not_prorated", detail),))
     subscription = _locked(subscription_id, (SubscriptionStatus.ACTIVE,), "paused")
     effective_at = _effective_at(subscription, when, at=at)
     if resume_at is not None and resume_at <= effective_at:
@@ -150,7 +155,7 @@ def subscription_resume(
     """
     subscription = _locked(subscription_id, (SubscriptionStatus.PAUSED,), "resumed")
     for scheduled in selectors.changes_scheduled(subscription_id=subscription.id).filter(kind=ChangeKind.RESUME):
-        _withdraw(scheduled, actor=actor, at=at)
+        effects.change_withdraw(change=scheduled, actor=actor, at=at, comment="Replaced by another return.")
     instant = effective_at or at
     assert subscription.paused_at is not None  # noqa: S101  a check constraint says so
     if instant <= subscription.paused_at:
@@ -175,7 +180,7 @@ def change_withdraw(*, change_id: UUID, actor: Actor, at: datetime, comment: str
     change.refresh_from_db()
     if not change.is_scheduled:
         raise ChangeNotScheduled(f"Change {change.public_id} took effect or was withdrawn; make a further change.")
-    _withdraw(change, actor=actor, at=at, comment=comment)
+    effects.change_withdraw(change=change, actor=actor, at=at, comment=comment)
     return change
 
 
@@ -187,7 +192,7 @@ def changes_catch_up(*, subscription_id: UUID, at: datetime) -> int:
     for change in due:
         change.refresh_from_db()
         if change.is_scheduled:
-            _come_to(subscription, change, actor=SCHEDULE)
+            _carry_out(subscription, change, actor=SCHEDULE)
     return len(due)
 
 
@@ -204,31 +209,13 @@ def _agree(
     """Store a change, and let it take effect if its instant has come."""
     change = _store(subscription, kind=kind, effective_at=effective_at, when=when, actor=actor, at=at, **what)
     if effective_at <= at:
-        _cut_for(subscription, change)
-        _come_to(subscription, change, actor=actor)
+        _carry_out(subscription, change, actor=actor)
         change.refresh_from_db()
     return change
 
 
-def _cut_for(subscription: Subscription, change: SubscriptionChange) -> None:
-    """Divide the running period at the change's instant; between two periods there is nothing to divide."""
-    last = selectors.last_period(subscription_id=subscription.id)
-    assert last is not None  # noqa: S101  whatever runs has a period
-    if change.effective_at >= last.ends_at:
-        return
-    is_new_terms = change.kind in (ChangeKind.PLAN, ChangeKind.QUANTITY, ChangeKind.CANCEL)
-    # An unprorated change settles the fixed fees of the whole period it happens in; later ones leave them settled.
-    is_settled = last.is_fixed_covered or change.proration_mode == ProrationMode.NONE
-    timeline.period_cut(
-        period=last,
-        at=change.effective_at,
-        proration_mode=change.proration_mode,
-        is_credit_due=is_new_terms and not is_settled,
-    )
-
-
-def _come_to(subscription: Subscription, change: SubscriptionChange, *, actor: Actor) -> None:
-    """Bring the periods to the instant of a change, so that it takes effect there."""
+def _carry_out(subscription: Subscription, change: SubscriptionChange, *, actor: Actor) -> None:
+    """Bring the periods to the instant of a change, divide the one it lies in, and let it take effect there."""
     if subscription.is_clock_stopped:
         is_last = change.kind == ChangeKind.CANCEL
         timeline.pause_close(
@@ -239,7 +226,25 @@ def _come_to(subscription: Subscription, change: SubscriptionChange, *, actor: A
         )
         effects.change_take_effect(subscription=subscription, change=change, actor=actor)
     timeline.periods_open_until(subscription=subscription, at=change.effective_at, actor=actor)
+    change.refresh_from_db()
+    if change.is_scheduled:
+        _cut_for(subscription, change)
+        timeline.periods_open_until(subscription=subscription, at=change.effective_at, actor=actor)
     subscription.refresh_from_db()
+
+
+def _cut_for(subscription: Subscription, change: SubscriptionChange) -> None:
+    """Divide the last period at the change's instant; between two periods there is nothing to divide."""
+    last = selectors.last_period(subscription_id=subscription.id)
+    assert last is not None  # noqa: S101  whatever runs has a period
+    if change.effective_at < last.ends_at:
+        timeline.period_cut(
+            period=last,
+            at=change.effective_at,
+            proration_mode=change.proration_mode,
+            # A pause gives nothing back: what is paid is served after it, or goes on.
+            is_credit_due=change.kind in (ChangeKind.PLAN, ChangeKind.QUANTITY, ChangeKind.CANCEL),
+        )
 
 
 def _store(
@@ -261,6 +266,7 @@ def _store(
             "choose another instant.",
             facts={"change": first.public_id},
         )
+    _ensure_fits_schedule(subscription, kind)
     change = SubscriptionChange.objects.create(
         subscription=subscription,
         kind=kind,
@@ -285,18 +291,17 @@ def _store(
     return change
 
 
-def _withdraw(change: SubscriptionChange, *, actor: Actor, at: datetime, comment: str = "") -> None:
-    change.withdrawn_at = at
-    change.save(update_fields=["withdrawn_at"])
-    audit_services.entry_write(
-        entity=change.subscription,
-        action="withdraw_change",
-        actor=actor,
-        at=at,
-        before={"change": change.public_id, "effective_at": change.effective_at.isoformat()},
-        after={},
-        comment=comment,
-    )
+def _ensure_fits_schedule(subscription: Subscription, kind: ChangeKind) -> None:
+    """Refuse what contradicts a pause: nothing is agreed across one, because nobody knows how long it lasts."""
+    scheduled = selectors.changes_scheduled(subscription_id=subscription.id)
+    in_the_way = scheduled if kind == ChangeKind.PAUSE else scheduled.filter(kind=ChangeKind.PAUSE)
+    first = None if kind == ChangeKind.RESUME else in_the_way.first()
+    if first is not None:
+        raise ChangeAlreadyScheduled(
+            f"Change {first.public_id} ({first.kind}) is agreed for {first.effective_at.isoformat()}; a pause and "
+            "other changes are not agreed at once. Withdraw it first.",
+            facts={"change": first.public_id},
+        )
 
 
 def _locked(subscription_id: UUID, allowed: tuple[SubscriptionStatus, ...], verb: str) -> Subscription:
@@ -338,8 +343,28 @@ def _effective_at(subscription: Subscription, when: When, *, at: datetime) -> da
     return effective_at
 
 
-def _version_wanted(subscription: Subscription, wanted: TermsChange, effective_at: datetime) -> PlanVersion:
-    present = subscription.plan_version
+def _terms_at(subscription: Subscription, effective_at: datetime) -> tuple[PlanVersion, Decimal]:
+    """Return the terms that a subscription will have just before an instant, with what is agreed until then."""
+    version, quantity = subscription.plan_version, subscription.quantity
+    for change in selectors.changes_scheduled(subscription_id=subscription.id).filter(effective_at__lt=effective_at):
+        version = change.plan_version or version
+        quantity = quantity if change.quantity is None else change.quantity
+    return version, quantity
+
+
+def _refuse_unprorated_interval(present: PlanVersion, version: PlanVersion, when: When) -> None:
+    is_divided = when.timing != Timing.PERIOD_END
+    if is_divided and when.proration == ProrationMode.NONE and not terms.is_same_interval(present, version):
+        detail = (
+            "cannot be 'none' with another interval: its periods begin at once, and the running one would be paid for "
+            "twice; use by_second or by_day, or the timing period_end"
+        )
+        raise ChangeInvalid(f"proration {detail}.", problems=(FieldProblem("/proration", "interval_differs", detail),))
+
+
+def _version_wanted(
+    subscription: Subscription, present: PlanVersion, wanted: TermsChange, effective_at: datetime
+) -> PlanVersion:
     if wanted.plan_version is not None:
         code = wanted.plan_code or present.plan.code
         version = plan_selectors.plan_version_get(plan_code=code, version=wanted.plan_version)

@@ -24,7 +24,7 @@ def served_factor(*, period: BillingPeriod, served: periods.Period) -> Fraction:
     if served == full:
         return Fraction(1)
     mode = EngineProration.BY_DAY if period.proration_mode == ProrationMode.BY_DAY else EngineProration.BY_SECOND
-    return proration_factor(served=served, full=full, mode=mode, timezone=period.subscription.timezone)
+    return proration_factor(served=served, full=full, mode=mode, timezone=period.timezone)
 
 
 def feature_granted(*, subscription: Subscription, feature_code: str, at: datetime) -> FeatureGrant:

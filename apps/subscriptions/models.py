@@ -290,7 +290,12 @@ class BillingPeriod(LifecycleModel):
     # The terms of this time: rating goes by the period, so a change never reaches back into what was agreed.
     plan_version = models.ForeignKey(PlanVersion, on_delete=models.PROTECT, related_name="periods")
     quantity = QuantityField(default=1)
+    timezone = models.CharField(max_length=64, help_text="Whose calendar days are counted, as it was agreed then.")
+    # by_second or by_day; the same for all parts of a whole, or they would not sum to it.
     proration_mode = models.CharField(max_length=10, choices=ProrationMode, default=ProrationMode.BY_SECOND)
+    settles_whole = models.BooleanField(
+        default=False, help_text="A change without proration ended it: its fixed fees stand for the whole."
+    )
     cut_from_at = models.DateTimeField(null=True, help_text="Where the period would have ended without a change.")
     is_credit_due = models.BooleanField(
         default=False, help_text="Fees billed in advance for the time from the end to cut_from_at are given back."
@@ -300,7 +305,7 @@ class BillingPeriod(LifecycleModel):
         null=True,
         on_delete=models.PROTECT,
         related_name="prepays",
-        help_text="The period whose fees in advance cover this one, too.",
+        help_text="The period whose fees cover this one, too.",
     )
     is_fixed_covered = models.BooleanField(
         default=False, help_text="No fixed fee is billed for this time: the period before it bears them whole."
@@ -333,7 +338,16 @@ class BillingPeriod(LifecycleModel):
             ),
             models.CheckConstraint(name="billing_period_kind_known", condition=Q(kind__in=BillingPeriodKind.values)),
             models.CheckConstraint(
-                name="billing_period_proration_known", condition=Q(proration_mode__in=ProrationMode.values)
+                name="billing_period_proration_known",
+                condition=Q(proration_mode__in=[ProrationMode.BY_SECOND, ProrationMode.BY_DAY]),
+            ),
+            models.CheckConstraint(
+                name="billing_period_covered_by_another",
+                condition=Q(is_fixed_covered=False) | (Q(prepaid_by__isnull=False) & ~Q(kind="FROZEN")),
+            ),
+            models.CheckConstraint(
+                name="billing_period_settled_when_cut",
+                condition=Q(settles_whole=False) | Q(cut_from_at__isnull=False, is_credit_due=False),
             ),
             models.CheckConstraint(
                 name="billing_period_cut_short",

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from uuid import UUID
 
-from django.db.models import Count, F, Q, QuerySet
+from django.db.models import Count, Exists, F, Min, OuterRef, Q, QuerySet
 from django.db.models.functions import Coalesce
 
 from apps.common import ids
@@ -84,6 +84,11 @@ def periods_of(*, subscription_id: UUID) -> QuerySet[BillingPeriod]:
     )
 
 
+def subscription_ids_of(*, period_id: UUID) -> list[UUID]:
+    """Return the id of the subscription that a period belongs to, in a list for who locks."""
+    return list(BillingPeriod.objects.filter(id=period_id).values_list("subscription_id", flat=True))
+
+
 def current_period(*, subscription_id: UUID, at: datetime) -> BillingPeriod | None:
     """Return the stored period that holds an instant."""
     return periods_of(subscription_id=subscription_id).filter(starts_at__lte=at, ends_at__gt=at).first()
@@ -143,8 +148,9 @@ def subscriptions_with_changes_due(*, at: datetime) -> QuerySet[Subscription]:
             changes__applied_at__isnull=True,
             changes__withdrawn_at__isnull=True,
         )
-        .distinct()
-        .order_by("id")
+        .exclude(status=SubscriptionStatus.ENDED)
+        .annotate(due_at=Min("changes__effective_at"))
+        .order_by("due_at", "id")
     )
 
 
@@ -209,8 +215,16 @@ def periods_due(*, at: datetime, wall_at: datetime) -> QuerySet[BillingPeriod]:
     """
     Return periods that have ended by their customer's own clock and wait to be closed, oldest end first.
 
-    A claim whose lease ran out is due again: the worker that held it is gone. Parked ones wait for a person.
+    A claim whose lease ran out is due again: the worker that held it is gone. Parked ones wait for a person, and one
+    that an agreed change has yet to divide waits for that.
     """
+    dividing = SubscriptionChange.objects.filter(
+        subscription_id=OuterRef("subscription_id"),
+        effective_at__gt=OuterRef("starts_at"),
+        effective_at__lt=OuterRef("ends_at"),
+        applied_at__isnull=True,
+        withdrawn_at__isnull=True,
+    )
     return (
         BillingPeriod.objects.annotate(
             now_at=Coalesce(F("subscription__customer__test_clock__now_at"), at),
@@ -220,6 +234,7 @@ def periods_due(*, at: datetime, wall_at: datetime) -> QuerySet[BillingPeriod]:
             ends_at__lte=F("now_at"),
             parked_at__isnull=True,
         )
+        .filter(~Exists(dividing))
         # What never began owes nothing, and what has yet to begin is begun first.
         .filter(
             Q(subscription__activated_at__isnull=False)

@@ -34,10 +34,11 @@ PERIODS_AT_ONCE_MAX = 4_000
 
 
 class Bounds(NamedTuple):
-    """A stretch to be billed and the whole period that it is, or is a part of."""
+    """A stretch to be billed, the whole period that it is or is a part of, and whether a part of that came before."""
 
     stretch: periods.Period
     full: periods.Period
+    is_rest: bool = False
 
 
 @unit_of_work
@@ -45,8 +46,8 @@ def period_open_next(*, subscription: Subscription, actor: Actor = SCHEDULE) -> 
     """
     Store the period after the last one, or the first, on the terms that are agreed for its time.
 
-    Changes agreed for its start take effect, and one agreed for its inside ends it there. Nothing is stored when the
-    subscription has ended, or while a pause stops its clock.
+    Changes agreed for its start take effect. Nothing is stored when the subscription has ended, or while a pause stops
+    its clock.
     """
     subscription = locks.get_for_update(Subscription, subscription.id)
     last = selectors.last_period(subscription_id=subscription.id)
@@ -58,21 +59,16 @@ def period_open_next(*, subscription: Subscription, actor: Actor = SCHEDULE) -> 
     if has_ended or subscription.is_clock_stopped:
         return None
     bounds = _next_bounds(subscription, last)
-    upcoming = selectors.changes_scheduled(subscription_id=subscription.id).first()
-    stretch = bounds.stretch
-    if upcoming is not None and upcoming.effective_at < stretch.ends_at:
-        stretch = periods.Period(stretch.starts_at, upcoming.effective_at)
-    is_rest = bounds.full.starts_at < last.ends_at
-    is_settled = is_rest and (last.is_fixed_covered or last.proration_mode == ProrationMode.NONE)
+    is_settled = bounds.is_rest and (last.is_fixed_covered or last.settles_whole)
+    # A pause that keeps the fixed fees divides a period whose fees in advance are billed already.
+    is_prepaid = bounds.is_rest and (is_settled or _is_prepaid_beyond(last))
     return _store(
         subscription,
         sequence=last.sequence + 1,
-        bounds=Bounds(stretch, bounds.full),
-        # A pause that keeps the fixed fees divides a period whose fees in advance are billed already.
-        prepaid_by=_prepaying(last) if is_rest and not is_settled and _is_prepaid_beyond(last) else None,
+        bounds=bounds,
+        prepaid_by=_prepaying(last) if is_prepaid else None,
         is_fixed_covered=is_settled,
-        # Parts counted in two ways would not sum to the whole.
-        proration_mode=last.proration_mode if is_rest and not is_settled else "",
+        divided=last if bounds.is_rest else None,
     )
 
 
@@ -97,6 +93,8 @@ def period_cut(*, period: BillingPeriod, at: datetime, proration_mode: str, is_c
     """
     End the last period of a subscription at an instant inside it, and return it.
 
+    How parts are counted is decided by the first change that divides a whole; a further one follows it.
+
     :raises ChangeOutsideRunningPeriod: if the instant does not lie inside it, or the period is being billed
     """
     period = locks.get_for_update(BillingPeriod, period.id)
@@ -107,8 +105,12 @@ def period_cut(*, period: BillingPeriod, at: datetime, proration_mode: str, is_c
             facts={"starts_at": period.starts_at.isoformat(), "ends_at": period.ends_at.isoformat()},
         )
     period.cut_from_at, period.ends_at = period.ends_at, at
-    period.proration_mode, period.is_credit_due = proration_mode, is_credit_due
-    period.save(update_fields=["cut_from_at", "ends_at", "proration_mode", "is_credit_due"])
+    # Without proration there is nothing to give back, and the fees of the period stand for the whole.
+    period.settles_whole = proration_mode == ProrationMode.NONE
+    period.is_credit_due = is_credit_due and not period.settles_whole and not period.is_fixed_covered
+    if not period.settles_whole and not _is_divided(period):
+        period.proration_mode = proration_mode
+    period.save(update_fields=["cut_from_at", "ends_at", "settles_whole", "is_credit_due", "proration_mode"])
     return period
 
 
@@ -139,14 +141,17 @@ def pause_close(*, subscription: Subscription, at: datetime, is_last: bool, is_c
         return
     moved_by = at - last.ends_at
     bounds = Bounds(
-        periods.Period(at, at + rest), periods.Period(last.full_starts_at + moved_by, last.full_ends_at + moved_by)
+        periods.Period(at, at + rest),
+        periods.Period(last.full_starts_at + moved_by, last.full_ends_at + moved_by),
+        is_rest=True,
     )
     _store(
         subscription,
         sequence=frozen.sequence + 1,
         bounds=bounds,
-        prepaid_by=None if last.is_fixed_covered else _prepaying(last),
+        prepaid_by=_prepaying(last),
         is_fixed_covered=last.is_fixed_covered,
+        divided=last,
     )
 
 
@@ -158,7 +163,7 @@ def _store(
     kind: str = "",
     prepaid_by: BillingPeriod | None = None,
     is_fixed_covered: bool = False,
-    proration_mode: str = "",
+    divided: BillingPeriod | None = None,
 ) -> BillingPeriod:
     return BillingPeriod.objects.create(
         subscription=subscription,
@@ -170,7 +175,11 @@ def _store(
         kind=kind or _kind_at(subscription, bounds.stretch.starts_at),
         plan_version=subscription.plan_version,
         quantity=subscription.quantity,
-        proration_mode=proration_mode or terms.proration_mode_of(subscription.plan_version),
+        # Parts of a whole are counted in one way and in one zone, or they would not sum to it.
+        timezone=subscription.timezone if divided is None else divided.timezone,
+        proration_mode=terms.proration_mode_of(subscription.plan_version)
+        if divided is None
+        else divided.proration_mode,
         prepaid_by=prepaid_by,
         is_fixed_covered=is_fixed_covered,
     )
@@ -187,7 +196,9 @@ def _next_bounds(subscription: Subscription, last: BillingPeriod) -> Bounds:
     is_same_interval = terms.is_same_interval(last.plan_version, subscription.plan_version)
     if last.ends_at < last.full_ends_at and (is_same_interval or last.kind == BillingPeriodKind.TRIAL):
         return Bounds(
-            periods.Period(last.ends_at, last.full_ends_at), periods.Period(last.full_starts_at, last.full_ends_at)
+            periods.Period(last.ends_at, last.full_ends_at),
+            periods.Period(last.full_starts_at, last.full_ends_at),
+            is_rest=True,
         )
     if not is_same_interval:
         # Months and years have no boundary in common: the new interval counts from here.
@@ -260,6 +271,12 @@ def _is_prepaid_beyond(period: BillingPeriod) -> bool:
     return period.cut_from_at is not None and not period.is_credit_due
 
 
+def _is_divided(period: BillingPeriod) -> bool:
+    """Tell whether a part of the same whole came before."""
+    before = BillingPeriod.objects.filter(subscription_id=period.subscription_id, sequence=period.sequence - 1)
+    return before.filter(full_ends_at=period.full_ends_at).exists() or period.prepaid_by_id is not None
+
+
 def _prepaying(period: BillingPeriod) -> BillingPeriod:
-    """Return the period on whose account fees in advance were billed."""
+    """Return the period on whose account the fees were billed."""
     return period.prepaid_by or period

@@ -22,7 +22,7 @@ from apps.invoices import services as invoice_services
 from apps.invoices.inputs import DraftContext
 from apps.invoices.models import Invoice, InvoiceKind
 from apps.subscriptions import selectors as subscription_selectors
-from apps.subscriptions.models import BillingPeriodStatus, Subscription
+from apps.subscriptions.models import BillingPeriod, BillingPeriodStatus, Subscription
 from apps.workflows import drafting
 
 log = structlog.get_logger(__name__)
@@ -40,7 +40,8 @@ def usage_bill(*, subscription_id: UUID, actor: Actor, at: datetime) -> Invoice 
     """
     subscription = locks.get_for_update(Subscription, subscription_id)
     period = subscription_selectors.current_period(subscription_id=subscription_id, at=at)
-    if period is None or period.status != BillingPeriodStatus.OPEN:
+    # Locked, so that no run claims it meanwhile: a document of the close would bill the same usage.
+    if period is None or locks.get_for_update(BillingPeriod, period.id).status != BillingPeriodStatus.OPEN:
         return None
     entity = invoice_selectors.billing_entity_default()
     draft = drafting.draft_build(

@@ -8,6 +8,7 @@ the bounds of now before it becomes final, and then bills no more than what was 
 from collections.abc import Iterator
 from decimal import Decimal
 from fractions import Fraction
+from zoneinfo import ZoneInfo
 
 from apps.engine import invoice_draft, periods
 from apps.engine.charge_models import ChargeTerms
@@ -31,7 +32,7 @@ def credit_inputs(*, period: BillingPeriod) -> Iterator[invoice_draft.ChargeInpu
         subscription_id=period.subscription_id, service_starts_at=source.starts_at
     ):
         if line.service_ends_at > source.ends_at and line.taxable_minor > 0:
-            yield _credit(line, unused, _unused_part(line, unused, period))
+            yield _credit(line, unused, _part_of(line, unused, period))
 
 
 def fees_served_minor(*, period: BillingPeriod) -> int:
@@ -42,14 +43,13 @@ def fees_served_minor(*, period: BillingPeriod) -> int:
     the time after a pause.
     """
     source = period.prepaid_by or period
-    served = periods.Period(period.starts_at, period.ends_at).microseconds
-    lines = invoice_selectors.fixed_lines_billed(
-        subscription_id=period.subscription_id, service_starts_at=source.starts_at
-    )
+    served = periods.Period(period.starts_at, period.ends_at)
     total_minor = 0
-    for line in lines:
-        billed = periods.Period(line.service_starts_at, line.service_ends_at).microseconds
-        total_minor += line.net_minor * min(served, billed) // billed
+    for line in invoice_selectors.fixed_lines_billed(
+        subscription_id=period.subscription_id, service_starts_at=source.starts_at
+    ):
+        part = _part_of(line, served, period)
+        total_minor += line.net_minor * part.numerator // part.denominator
     return total_minor
 
 
@@ -77,12 +77,13 @@ def _credit(line: InvoiceLine, unused: periods.Period, part: Fraction) -> invoic
     )
 
 
-def _unused_part(line: InvoiceLine, unused: periods.Period, period: BillingPeriod) -> Fraction:
-    """Return which part of the time that a line billed is given back."""
+def _part_of(line: InvoiceLine, stretch: periods.Period, period: BillingPeriod) -> Fraction:
+    """Return which part of the time that a line billed a stretch is, counted as the period's parts are."""
     billed = periods.Period(line.service_starts_at, line.service_ends_at)
-    if period.proration_mode == ProrationMode.BY_DAY and unused.ends_at == billed.ends_at:
-        return proration_factor(
-            served=unused, full=billed, mode=EngineProration.BY_DAY, timezone=period.subscription.timezone
-        )
-    # A pause moves the rest of a period; its length is what it was.
-    return min(Fraction(1), Fraction(unused.microseconds, billed.microseconds))
+    is_inside = billed.starts_at <= stretch.starts_at and stretch.ends_at <= billed.ends_at
+    zone = ZoneInfo(period.timezone)
+    has_days = billed.starts_at.astimezone(zone).date() < billed.ends_at.astimezone(zone).date()
+    if period.proration_mode == ProrationMode.BY_DAY and is_inside and has_days:
+        return proration_factor(served=stretch, full=billed, mode=EngineProration.BY_DAY, timezone=period.timezone)
+    # A pause moves the rest of a period, whose length is what it was; and what lies within a day has no days to count.
+    return min(Fraction(1), Fraction(stretch.microseconds, billed.microseconds))

@@ -88,6 +88,8 @@ def period_close(
 
     :raises PeriodNotClaimed: if the claim ended and somebody else has it
     """
+    # The subscription first, as changes do: one order of locks for all who divide and close its periods.
+    locks.get_many_for_update(Subscription, subscription_selectors.subscription_ids_of(period_id=period_id))
     period = subscription_services.period_lock_claimed(period_id=period_id, claim_token=claim_token)
     customer_now = customer_selectors.customer_now(customer=period.subscription.customer, at=at)
     for waiting in invoice_selectors.usage_drafts_of(period_id=period.id):

@@ -27,7 +27,7 @@ from apps.plans import terms as plan_terms
 from apps.plans.models import Charge
 from apps.subscriptions import overrides
 from apps.subscriptions.features import served_factor
-from apps.subscriptions.models import BillingPeriod, BillingPeriodKind, ProrationMode, Subscription
+from apps.subscriptions.models import BillingPeriod, BillingPeriodKind, Subscription
 from apps.taxes import selectors as tax_selectors
 from apps.workflows import credits
 
@@ -61,13 +61,13 @@ def draft_build(
         inputs = [*desk.used_in_advance(period)]
     else:
         inputs = [*desk.in_advance(period)]
-    if all(item.effect == "waive" for item in inputs):
-        return None
     version = period.plan_version
     is_regular_cycle = kind == InvoiceKind.CYCLE and period.kind == BillingPeriodKind.REGULAR
     has_minimum = is_regular_cycle and plan_terms.minimum_commitment_minor(version) is not None
     minimum_minor = committed_minor(period) if has_minimum else None
     commitment = plan_terms.commitment_of(version) if is_regular_cycle else None
+    if minimum_minor is None and commitment is None and all(item.effect == "waive" for item in inputs):
+        return None
     draft = invoice_draft.build_invoice_draft(
         facts=invoice_draft.DraftFacts(
             currency=version.currency,
@@ -175,8 +175,9 @@ class _Desk:
         in_force = overrides.terms_for(subscription=self.subscription, charge=charge, billed_at=self.billed_at)
         terms = in_force.terms
         served = _engine_period(period)
-        if period.proration_mode == ProrationMode.NONE and period.cut_from_at is not None:
-            # An unprorated change leaves the fees of the running period as they were.
+        is_due_whole = not period.is_credit_due if terms.timing == "advance" else period.settles_whole
+        if is_due_whole and period.cut_from_at is not None:
+            # What a pause leaves is served later on the same fee, and an unprorated change leaves fees as they were.
             served = periods.Period(period.starts_at, period.cut_from_at)
         return invoice_draft.ChargeInput(
             terms=terms,

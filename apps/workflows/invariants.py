@@ -111,6 +111,15 @@ WHERE l.kind = 'usage' AND i.kind = 'CYCLE' AND NOT l.decision ? 'effect'
 GROUP BY i.number, l.code ORDER BY 1 LIMIT 20
 """
 
+# What was agreed for an instant that is an hour past: its period waits for it and is not billed.
+_CHANGES_OVERDUE = """
+SELECT h.id::text FROM subscriptions_subscriptionchange h
+JOIN subscriptions_subscription s ON s.id = h.subscription_id AND s.status <> 'ENDED'
+JOIN customers_customer c ON c.id = s.customer_id LEFT JOIN customers_testclock k ON k.id = c.test_clock_id
+WHERE h.applied_at IS NULL AND h.withdrawn_at IS NULL
+  AND h.effective_at < coalesce(k.now_at, %s) - interval '1 hour' LIMIT 20
+"""
+
 # A gateway said something else than what was recorded for good: money may have moved that no document knows of.
 _CONTRADICTED = "SELECT payload ->> 'invoice' FROM messaging_domainevent WHERE topic = 'payments.attempt.contradicted'"
 
@@ -167,6 +176,7 @@ REGISTRY: dict[str, Callable[[datetime], list[str]]] = {
     "active subscriptions have a period to bill": _sql(_NOT_BILLED_ANY_MORE),
     # Leeway of an hour: the claim is taken up again by the next tick after its lease.
     "no claim is stuck": lambda at: [str(r[0]) for r in fetch_all(_STUCK_CLAIMS, [at - timedelta(hours=1)])],
+    "agreed changes took effect": lambda at: [str(r[0]) for r in fetch_all(_CHANGES_OVERDUE, [at])],
     "running totals equal the raw events": _aggregates,
     "no message is dead": _dead_messages,
     "closed periods have a document": _sql(_CLOSED_WITHOUT_DOCUMENT),

@@ -192,6 +192,7 @@ def test_periods_tile_from_the_anchor_and_the_database_refuses_a_gap(tenant):
             full_starts_at=periods[-1].ends_at,
             full_ends_at=periods[-1].ends_at + timedelta(days=2),
             plan_version=subscription.plan_version,
+            timezone="UTC",
         )
 
 

@@ -158,15 +158,15 @@ def test_a_downgrade_at_the_end_waits_as_a_row(world):
 
 
 def test_a_change_for_a_named_instant_divides_the_period_that_comes(world):
-    """What is agreed for 16 May ends May's first part there, and its fee in advance is billed for that part only."""
+    """What is agreed for noon of 16 May divides May there, in halves, as if it were asked for at that moment."""
     clock, customer, subscription = world
     moment = datetime(2026, 5, 16, 12, tzinfo=UTC)
     _change(subscription, at=APRIL, timing=Timing.AT, effective_at=moment)
     subscriptions.advance(clock, datetime(2026, 6, 2, tzinfo=UTC))
     assert _periods(subscription)[1:3] == [("05-01", "05-16", "small"), ("05-16", "06-01", "big")]
     assert _documents(customer)[1:3] == [
-        [("base_fee", "base_fee", 15_00), ("usage", "api_calls", 0)],
-        [("base_fee", "base_fee", 45_00), ("usage", "api_calls", 0)],
+        [("base_fee", "base_fee", 30_00), ("usage", "api_calls", 0)],
+        [("base_fee", "base_fee", 45_00), ("credit", "base_fee", -15_00), ("usage", "api_calls", 0)],
     ]
 
 
