@@ -74,6 +74,7 @@ class InvoiceAdmin(RecordAdmin):
         "subtotal_money",
         "tax_money",
         "total_money",
+        "credit_money",
         "paid_money",
         "due_money",
         "subscription",
@@ -89,6 +90,7 @@ class InvoiceAdmin(RecordAdmin):
     subtotal_money = money_column("subtotal_minor", "Subtotal")
     tax_money = money_column("tax_minor", "Tax")
     total_money = money_column("total_minor", "Total")
+    credit_money = money_column("credit_minor", "Account credit used")
     paid_money = money_column("paid_minor", "Paid so far")
 
     @display(description="Number", ordering="number")
