@@ -293,7 +293,7 @@ class BillingPeriod(LifecycleModel):
     timezone = models.CharField(max_length=64, help_text="Whose calendar days are counted, as it was agreed then.")
     # by_second or by_day; the same for all parts of a whole, or they would not sum to it.
     proration_mode = models.CharField(max_length=10, choices=ProrationMode, default=ProrationMode.BY_SECOND)
-    settles_whole = models.BooleanField(
+    is_whole_settled = models.BooleanField(
         default=False, help_text="A change without proration ended it: its fixed fees stand for the whole."
     )
     cut_from_at = models.DateTimeField(null=True, help_text="Where the period would have ended without a change.")
@@ -347,7 +347,7 @@ class BillingPeriod(LifecycleModel):
             ),
             models.CheckConstraint(
                 name="billing_period_settled_when_cut",
-                condition=Q(settles_whole=False) | Q(cut_from_at__isnull=False, is_credit_due=False),
+                condition=Q(is_whole_settled=False) | Q(cut_from_at__isnull=False, is_credit_due=False),
             ),
             models.CheckConstraint(
                 name="billing_period_cut_short",

@@ -59,7 +59,7 @@ def period_open_next(*, subscription: Subscription, actor: Actor = SCHEDULE) -> 
     if has_ended or subscription.is_clock_stopped:
         return None
     bounds = _next_bounds(subscription, last)
-    is_settled = bounds.is_rest and (last.is_fixed_covered or last.settles_whole)
+    is_settled = bounds.is_rest and (last.is_fixed_covered or last.is_whole_settled)
     # A pause that keeps the fixed fees divides a period whose fees in advance are billed already.
     is_prepaid = bounds.is_rest and (is_settled or _is_prepaid_beyond(last))
     return _store(
@@ -106,11 +106,11 @@ def period_cut(*, period: BillingPeriod, at: datetime, proration_mode: str, is_c
         )
     period.cut_from_at, period.ends_at = period.ends_at, at
     # Without proration there is nothing to give back, and the fees of the period stand for the whole.
-    period.settles_whole = proration_mode == ProrationMode.NONE
-    period.is_credit_due = is_credit_due and not period.settles_whole and not period.is_fixed_covered
-    if not period.settles_whole and not _is_divided(period):
+    period.is_whole_settled = proration_mode == ProrationMode.NONE
+    period.is_credit_due = is_credit_due and not period.is_whole_settled and not period.is_fixed_covered
+    if not period.is_whole_settled and not _is_divided(period):
         period.proration_mode = proration_mode
-    period.save(update_fields=["cut_from_at", "ends_at", "settles_whole", "is_credit_due", "proration_mode"])
+    period.save(update_fields=["cut_from_at", "ends_at", "is_whole_settled", "is_credit_due", "proration_mode"])
     return period
 
 

@@ -175,7 +175,7 @@ class _Desk:
         in_force = overrides.terms_for(subscription=self.subscription, charge=charge, billed_at=self.billed_at)
         terms = in_force.terms
         served = _engine_period(period)
-        is_due_whole = not period.is_credit_due if terms.timing == "advance" else period.settles_whole
+        is_due_whole = not period.is_credit_due if terms.timing == "advance" else period.is_whole_settled
         if is_due_whole and period.cut_from_at is not None:
             # What a pause leaves is served later on the same fee, and an unprorated change leaves fees as they were.
             served = periods.Period(period.starts_at, period.cut_from_at)

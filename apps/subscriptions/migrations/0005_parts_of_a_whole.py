@@ -18,7 +18,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddField(
             model_name='billingperiod',
-            name='settles_whole',
+            name='is_whole_settled',
             field=models.BooleanField(default=False, help_text='A change without proration ended it: its fixed fees stand for the whole.'),
         ),
         migrations.AddField(
@@ -61,6 +61,6 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='billingperiod',
-            constraint=models.CheckConstraint(condition=models.Q(('settles_whole', False), models.Q(('cut_from_at__isnull', False), ('is_credit_due', False)), _connector='OR'), name='billing_period_settled_when_cut'),
+            constraint=models.CheckConstraint(condition=models.Q(('is_whole_settled', False), models.Q(('cut_from_at__isnull', False), ('is_credit_due', False)), _connector='OR'), name='billing_period_settled_when_cut'),
         ),
     ]
