@@ -21,6 +21,7 @@ from apps.engine.discounts import DiscountableLine, DiscountResult, discounts_ap
 from apps.engine.draft_commitment import COMMITMENT_CODES, commitment_inputs
 from apps.engine.draft_values import SIGNS, ChargeInput, DraftFacts, DraftLine, Effect, InvoiceDraft
 from apps.engine.errors import InvalidDraft, TaxNotKnown
+from apps.engine.money import ensure_bookable
 from apps.engine.periods import Period
 from apps.engine.tax import tax_minor
 
@@ -51,6 +52,7 @@ def build_invoice_draft(*, facts: DraftFacts) -> InvoiceDraft:
     :raises InvalidDiscount: if a discount is given twice
     :raises CurrencyMismatch: if a discount is in another currency
     :raises UnitsOutOfRange: if a quantity cannot be priced
+    :raises InvalidMoney: if an amount is larger than documents and books can hold
     :raises CurrencyUnknown: if the currency is missing, even when every amount is zero
     """
     currencies.exponent(facts.currency)
@@ -75,6 +77,9 @@ def build_invoice_draft(*, facts: DraftFacts) -> InvoiceDraft:
         discounts=tuple(applied for applied in discounted.discounts if applied.amount_minor),
     )
     ensure_adds_up(draft=draft)
+    for line in draft.lines:
+        ensure_bookable(line.net_minor, facts.currency, path=line.code)
+    ensure_bookable(draft.total_minor, facts.currency, path="total")
     return draft
 
 

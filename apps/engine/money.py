@@ -27,6 +27,8 @@ __all__ = [
     "text_to_minor",
 ]
 
+# What a column of minor units holds; the largest amount of the smallest unit that any document states.
+MINOR_MAX: Final = 2**63 - 1
 DIGITS_MAX: Final = 38  # what a NUMERIC column of every supported database keeps without loss
 _PLAIN_DECIMAL: Final = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?")
 
@@ -114,6 +116,17 @@ def text_to_minor(text: object, currency: str, *, path: str = "amount") -> int:
             path=path,
         )
     return int(whole + behind_point.ljust(digits, "0"))
+
+
+def ensure_bookable(minor: int, currency: str, *, path: str = "amount") -> int:
+    """
+    Return an amount that documents and books can hold, in minor units.
+
+    :raises InvalidMoney: if it is larger
+    """
+    if abs(minor) > MINOR_MAX:
+        raise InvalidMoney(f"must not be above {minor_to_text(MINOR_MAX, currency)} {currency}", path=path)
+    return minor
 
 
 def round_to_minor(amount: Fraction | Decimal, *, currency: str, rounding: Rounding) -> int:

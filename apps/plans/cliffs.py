@@ -8,17 +8,20 @@ warnings, and only a plan's own `cliff_limit` makes them stand against publishin
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
+from itertools import islice
 from typing import Final
 
-from apps.engine.charge_models import Basis, BasisNeed, ChargeTerms, basis_needed, rate_charge
+from apps.engine.charge_models import BasisNeed, ChargeTerms, basis_needed, rate_charge
 from apps.engine.charge_models.rating import UNITS_MAX
+from apps.engine.charge_models.terms import CELL_KEYS
 from apps.engine.exact import Rounding, add_exactly, decimal_text, multiply_exactly
 from apps.engine.money import minor_to_text
 
 _STEP: Final = Decimal("0.000001")
-_ZERO: Final = Decimal(0)
+# Tiers, cells and charges multiply; what is looked at on a page or before publishing stays bounded.
+PLACES_MAX: Final = 5_000
 # Two prices are each rounded to the minor unit, so a difference of one may be rounding alone.
 _NOISE_MINOR: Final = 1
 
@@ -49,30 +52,36 @@ def cliffs_of(*, charges: Iterable[ChargeTerms], currency: str) -> list[Cliff]:
     """
     Return the cliffs of every metered charge that is priced by its units, in the order of the charges.
 
+    Of a plan with more bounds than anybody reads, the first `PLACES_MAX` are looked at.
+
     :raises EngineError: if the units at a bound cannot be priced
     """
-    return [cliff for terms in charges if _is_by_units(terms) for cliff in _cliffs(terms, currency)]
+    places = (place for terms in charges if _is_by_units(terms) for place in _places(terms))
+    return [cliff for place in islice(places, PLACES_MAX) for cliff in _cliff(*place, currency)]
 
 
 def _is_by_units(terms: ChargeTerms) -> bool:
     return terms.is_metered and basis_needed(terms) in (BasisNeed.NOTHING, BasisNeed.UNITS_BY_CELL)
 
 
-def _cliffs(terms: ChargeTerms, currency: str) -> Iterator[Cliff]:
+def _places(terms: ChargeTerms) -> Iterator[tuple[ChargeTerms, Decimal, str]]:
+    """Yield plain terms, a bound of theirs and the cell in words, for a charge or for each cell of its matrix."""
     if terms.prices_by is None:
-        for units in _bounds(terms, terms):
-            yield from _cliff(terms, currency, units, cell=None)
+        yield from ((terms, units, "") for units in _bounds(terms))
         return
-    for position, cell in enumerate(terms.prices_by.cells):
-        for units in _bounds(terms, cell.price or terms):
-            yield from _cliff(terms, currency, units, cell=position)
+    for cell in terms.prices_by.cells:
+        # Other cells without units add a constant to both prices, so a cell is looked at by itself.
+        price = cell.price or terms
+        alone = replace(terms, prices_by=None, model=price.model, **{key: getattr(price, key) for key in CELL_KEYS})
+        words = ", ".join(f"{name} {value}" for name, value in cell.when) or "default"
+        yield from ((alone, units, words) for units in _bounds(alone))
 
 
-def _bounds(terms: ChargeTerms, price: ChargeTerms) -> list[Decimal]:
+def _bounds(terms: ChargeTerms) -> list[Decimal]:
     """Return the measured units at which a price may jump: its own bounds, counted with and without included units."""
-    own = [tier.up_to for tier in price.tiers if tier.up_to is not None]
-    if price.package_size is not None:
-        own.append(price.package_size)
+    own = [tier.up_to for tier in terms.tiers if tier.up_to is not None]
+    if terms.package_size is not None:
+        own.append(terms.package_size)
     included = terms.included_units
     scale = Decimal(1)
     if terms.unit_transform is not None and terms.unit_transform.divide_by is not None:
@@ -82,29 +91,10 @@ def _bounds(terms: ChargeTerms, price: ChargeTerms) -> list[Decimal]:
     return sorted(point for point in measured if 0 < point < UNITS_MAX - 1)
 
 
-def _cliff(terms: ChargeTerms, currency: str, units: Decimal, *, cell: int | None) -> Iterator[Cliff]:
-    below, above = (_price_minor(terms, currency, quantity, cell) for quantity in (units, add_exactly(units, _STEP)))
-    if abs(above - below) <= _NOISE_MINOR:
-        return
-    yield Cliff(
-        charge_code=terms.code,
-        at_units=units,
-        jump_minor=above - below,
-        currency=currency,
-        cell="" if cell is None else _cell_text(terms, cell),
+def _cliff(terms: ChargeTerms, units: Decimal, cell: str, currency: str) -> Iterator[Cliff]:
+    below, above = (
+        rate_charge(terms=terms, quantity=quantity, currency=currency, rounding=Rounding.HALF_UP).amount_minor
+        for quantity in (units, add_exactly(units, _STEP))
     )
-
-
-def _price_minor(terms: ChargeTerms, currency: str, units: Decimal, cell: int | None) -> int:
-    basis = Basis()
-    if cell is not None and terms.prices_by is not None:
-        cells = terms.prices_by.cells
-        basis = Basis(units_by_cell=tuple(units if place == cell else _ZERO for place in range(len(cells))))
-    rated = rate_charge(terms=terms, quantity=units, currency=currency, rounding=Rounding.HALF_UP, basis=basis)
-    return rated.amount_minor
-
-
-def _cell_text(terms: ChargeTerms, cell: int) -> str:
-    assert terms.prices_by is not None  # noqa: S101  # asked by the caller
-    when = terms.prices_by.cells[cell].when
-    return ", ".join(f"{name} {value}" for name, value in when) or "default"
+    if abs(above - below) > _NOISE_MINOR:
+        yield Cliff(charge_code=terms.code, at_units=units, jump_minor=above - below, currency=currency, cell=cell)

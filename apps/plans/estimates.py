@@ -18,8 +18,8 @@ from apps.plans import pricing, selectors, terms
 from apps.plans.documents.problems import pointer_of, pointer_of_engine_path
 from apps.plans.documents.schema import USAGE_ITEMS_MAX
 from apps.plans.documents.usage_by_hand import UsageByHand, read_usage
-from apps.plans.errors import EstimateInvalid
-from apps.plans.models import PlanVersion
+from apps.plans.errors import EstimateInvalid, PlanVersionUnknown
+from apps.plans.models import PlanVersion, PlanVersionStatus
 
 _ZERO: Final = Decimal(0)
 _ONE: Final = Decimal(1)
@@ -53,13 +53,15 @@ def plan_estimate(
     version: int | None = None,
     quantity: str | None = None,
     span: Span = None,
+    includes_drafts: bool = True,
 ) -> dict[str, Any]:
     """
     Return what a period on a plan would cost before tax, each line explained; amounts are decimal strings.
 
     :param usage: by meter code: units as a decimal string, or an object with groups, events or amount; meters that are
         not named count zero
-    :param version: any version, drafts included; without it the one on sale at `at`
+    :param version: any version that was published; without it the one on sale at `at`
+    :param includes_drafts: drafts and versions for a cohort may be asked for, too
     :param quantity: of the subscription, such as its seats; 1 without it
     :param span: the part of a period that is served; without it a whole one
     :raises PlanUnknown: if there is no such plan, or no version on sale
@@ -70,6 +72,9 @@ def plan_estimate(
         found = selectors.plan_version_current(plan_code=plan_code, at=at)
     else:
         found = selectors.plan_version_get(plan_code=plan_code, version=version)
+        is_public = found.status != PlanVersionStatus.DRAFT and found.cohort_id is None
+        if not (includes_drafts or is_public):
+            raise PlanVersionUnknown(f"Plan '{found.plan.code}' has no version {version}.")
     offer = offer_of(found)
     problems: list[FieldProblem] = []
     by_hand = _usage_by_meter(usage, charges=offer.charges, problems=problems)

@@ -191,6 +191,9 @@ def _priced(charge: Charge, terms: Mapping[str, Any]) -> ChargeTerms:
         listed = ", ".join(sorted(ungrouped))
         detail = f"the meter does not group by {listed}; price by what it groups by, or change the meter"
         raise _invalid("/terms/prices_by", "property_not_grouped", detail)
+    if charge.meter is not None and asked.model == "percentage" and charge.meter.aggregation != "sum":
+        detail = f"needs a meter whose aggregation is sum; this one is {charge.meter.aggregation}"
+        raise _invalid("/terms/model", "meter_unsuitable", detail)
     if charge_to_document(asked) == charge_to_document(own):
         raise _invalid("/terms", "nothing_differs", "says what the plan says; there is nothing to approve")
     return asked

@@ -56,11 +56,13 @@ def subscribe(*, customer: Customer, agreed: NewSubscription, actor: Actor, at: 
         actor=actor,
         at=now_at,
     )
-    for code in agreed.coupon_codes:
+    redeemed = [coupons.coupon_by_reference(code) for code in agreed.coupon_codes]
+    # One order for everybody: two who redeem the same coupons at once would wait for each other.
+    for coupon in sorted(redeemed, key=lambda coupon: coupon.id):
         discounts.discount_apply(
             customer=customer,
             subscription=subscription,
-            coupon=coupons.coupon_by_reference(code),
+            coupon=coupon,
             applied_at=min(now_at, subscription.starts_at),
             actor=actor,
             at=now_at,

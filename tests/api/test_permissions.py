@@ -8,6 +8,7 @@ from apps.api.base import ApiView
 from apps.common.actors import OPERATOR
 from apps.identity import services as identity_services
 from apps.identity.models import ApiKey, Scope
+from tests.api import documents
 from tests.api.conftest import Api
 from tests.api.routes import Route, routes, views
 
@@ -121,3 +122,16 @@ def test_the_papers_are_open(anonymous):
     assert anonymous.get("docs/").status_code == 200
     schema = anonymous.get("openapi.json")
     assert (schema.status_code, schema.json()["openapi"][:3]) == (200, "3.1")
+
+
+def test_a_draft_is_priced_only_for_who_may_read_it(api, api_for):
+    """A key that may read usage learns no price before it is on sale; one of the catalogue does."""
+    documents.sold(api)
+    documents.made(api.post("plans", {**documents.PLAN, "base_fee": {"amount": "77.00", "timing": "arrears"},
+                                      "effective_at": "2026-06-01T00:00:00Z"}))  # fmt: skip
+    asked = {"plan": "basic", "version": 2, "usage": {}}
+    answers = {scope: api_for("usage:read", scope).post("pricing/estimate", asked) for scope in ("catalog:write",)}
+    assert documents.made(answers["catalog:write"])["total"]["amount"] == "77.00"
+    refused = api_for("usage:read").post("pricing/estimate", asked)
+    assert (refused.status_code, refused.json()["code"]) == (404, "plan_version_unknown")
+    assert documents.made(api_for("usage:read").post("pricing/estimate", {**asked, "version": 1}))

@@ -26,7 +26,7 @@ from apps.common.errors import FieldProblem
 from apps.customers import selectors as customer_selectors
 from apps.customers.models import Customer
 from apps.engine.errors import EngineError
-from apps.engine.money import parse_decimal, text_to_minor
+from apps.engine.money import ensure_bookable, parse_decimal, text_to_minor
 from apps.invoices import discounts as invoice_discounts
 from apps.plans import coupons
 from apps.plans.models import CouponDuration, CouponKind
@@ -230,7 +230,7 @@ def _input(data: dict[str, Any]) -> coupons.CouponInput:
 
 def _minor(money: dict[str, str]) -> int:
     try:
-        return text_to_minor(money["amount"], money["currency"])
+        return ensure_bookable(text_to_minor(money["amount"], money["currency"]), money["currency"])
     except EngineError as error:
         raise _refused("/amount", error) from error
 

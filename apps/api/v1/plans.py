@@ -14,6 +14,7 @@ from apps.api.errors import RequestInvalid
 from apps.api.schema import page
 from apps.api.serializers import InstantField, PublicIdField, ReferenceField, StrictSerializer
 from apps.common.errors import FieldProblem
+from apps.identity.models import Scope
 from apps.plans import estimates, selectors, services
 from apps.plans.documents.schema import USAGE_ITEMS_MAX
 
@@ -167,6 +168,8 @@ class PricingEstimate(ApiView):
                     quantity=data.get("quantity"),
                     span=span,
                     at=self.at,
+                    # Who may only read usage learns no price before it is on sale.
+                    includes_drafts=bool({Scope.CATALOG_WRITE, Scope.ADMIN} & set(self.key.scopes)),
                 )
             )
         if "currency" not in data:

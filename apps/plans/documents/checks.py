@@ -19,7 +19,7 @@ from apps.engine.draft_commitment import COMMITMENT_CODES
 from apps.engine.errors import EngineError
 from apps.engine.exact import decimal_text
 from apps.engine.invoice_draft import BASE_FEE_CODE
-from apps.engine.money import parse_decimal, text_to_minor
+from apps.engine.money import ensure_bookable, parse_decimal, text_to_minor
 from apps.plans.documents.problems import pointer_of
 from apps.plans.documents.schema import UNLIMITED, WILDCARD
 from apps.plans.documents.usage_by_hand import misfit, read_usage
@@ -189,7 +189,7 @@ class _Reader:
             if fields.get(name) is None or not self.is_sound(*place, name) or self.currency is None:
                 continue
             try:
-                bounds[name] = text_to_minor(fields[name], self.currency)
+                bounds[name] = ensure_bookable(text_to_minor(fields[name], self.currency), self.currency)
             except EngineError as error:
                 yield FieldProblem(pointer_of((*place, name)), error.code, error.detail)
         if "min_amount" in bounds and bounds["min_amount"] > bounds.get("max_amount", bounds["min_amount"]):

@@ -5,6 +5,7 @@ from decimal import Decimal
 import pytest
 
 from apps.common.actors import OPERATOR
+from apps.engine.charge_models import charge_from_document, rate_charge
 from apps.plans import cliffs, documents, pricing, services
 from apps.plans.errors import PlanExamplesFailed, PlanVersionNotReady
 from tests.builders import metering, plans
@@ -128,3 +129,34 @@ def test_an_example_counts_seats():
     )
     document["base_fee"] = {"amount": "9.00", "per_quantity": True}
     assert pricing.examples_mismatched(plan=documents.validate(document=document)) == []
+
+
+def test_a_matrix_of_a_thousand_cells_is_looked_at_cell_by_cell(monkeypatch):
+    """The work grows with the bounds and not with their square, and ends where nobody reads any more."""
+    tiers = [{"up_to": "10", "unit_rate": "1", "flat_fee": "0"}, {"up_to": None, "unit_rate": "1", "flat_fee": "5.00"}]
+    document = {
+        "code": "calls",
+        "meter": "calls",
+        "model": "graduated",
+        "tiers": tiers,
+        "prices_by": {
+            "property": "region",
+            "match": {f"r{number:03}": {"tiers": [{**tiers[0], "unit_rate": f"1.{number:03}"}, tiers[1]]}
+                      for number in range(999)},
+            "default": {},
+        },
+    }  # fmt: skip
+    terms = charge_from_document(document, currency="USD", path="")
+    rated = []
+
+    def counted(**given):
+        rated.append(given["terms"].prices_by)
+        return rate_charge(**given)
+
+    monkeypatch.setattr(cliffs, "rate_charge", counted)
+    found = cliffs.cliffs_of(charges=[terms], currency="USD")
+    assert (len(found), len(rated)) == (1000, 2000)
+    assert set(rated) == {None}
+    assert {cliff.jump_minor for cliff in found} == {5_00}
+    monkeypatch.setattr(cliffs, "PLACES_MAX", 10)
+    assert len(cliffs.cliffs_of(charges=[terms], currency="USD")) == 10

@@ -138,3 +138,14 @@ def test_only_the_price_may_differ(subscription, at, terms, pointer):
 def test_a_reason_is_asked_for(subscription, at):
     with pytest.raises(OverrideInvalid, match="say why"):
         overrides.price_override_request(subscription=subscription, terms=CHEAPER, reason=" ", actor=SELLER, at=at)
+
+
+def test_a_meter_that_cannot_carry_a_model_refuses_it(subscription, at):
+    """A plan may not price a count in percent of each event, and neither may an agreed price."""
+    percentage = {"code": "api_calls", "model": "percentage", "rate_percent": "10"}
+    with pytest.raises(OverrideInvalid, match="aggregation is sum; this one is count") as refused:
+        overrides.price_override_request(
+            subscription=subscription, terms=percentage, reason="Signed", actor=SELLER, at=at
+        )
+    assert [problem.pointer for problem in refused.value.problems] == ["/terms/model"]
+    assert PriceOverride.objects.count() == 0
