@@ -1,6 +1,6 @@
 """The abstract base of everything that has a status."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.db import models
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     class ConcurrentTransitionMixin:
         """Stands for the package's mixin while types are checked."""
 
-        def _update_initial_state(self) -> None: ...
+        _update_initial_state: Callable[[], None]
 else:
     from django_fsm import ConcurrentTransitionMixin
 
