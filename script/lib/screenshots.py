@@ -22,6 +22,8 @@ TENANT = "acme"
 CUSTOMER = "contoso"
 # One whose subscription rested for a while.
 CHANGER = "litware"
+# A plan with tiers.
+PLAN = "growth"
 VISITOR = "visitor@contoso.example"
 WIDTH, HEIGHT = 1360, 900
 MAIL_SECONDS_MAX = 10
@@ -97,6 +99,9 @@ def backoffice_take(page: Any, base: str, access: dict[str, Any]) -> None:
     page.get_by_role("button", name="Show what it bills").click()
     page.get_by_role("button", name="Confirm").wait_for()
     _take(page, "backoffice-subscription-change")
+    page.goto(f"{base}/backoffice/plans/{PLAN}/versions/1/examine/")
+    page.get_by_role("heading", name="Price simulator").wait_for()
+    _take(page, "backoffice-plan")
     page.goto(f"{base}/backoffice/trial-balance/")
     _take(page, "trial-balance")
 
