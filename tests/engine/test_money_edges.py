@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from apps.engine.allocation import allocate, split_evenly
-from apps.engine.errors import EngineError, InvalidDecimal, InvalidTerms, UnitsOutOfRange
+from apps.engine.errors import EngineError, InvalidDecimal, InvalidMoney, InvalidTerms, UnitsOutOfRange
 from apps.engine.exact import (
     add_exactly,
     exact_text,
@@ -23,7 +23,15 @@ from apps.engine.exact import (
     subtract_exactly,
 )
 from apps.engine.hashing import canonical_hash, canonical_json, plain_json
-from apps.engine.money import Money, Rounding, minor_to_text, parse_decimal, text_to_minor
+from apps.engine.money import (
+    MINOR_MAX,
+    Money,
+    Rounding,
+    ensure_bookable,
+    minor_to_text,
+    parse_decimal,
+    text_to_minor,
+)
 from apps.engine.tax import tax_decision_from_document
 from tests.engine.naive.numbers import rounded
 
@@ -77,6 +85,20 @@ def test_money_compares_at_the_edge(minor: int) -> None:
     assert [amount < neighbour, amount > neighbour, amount <= neighbour, amount >= neighbour] == [
         True, False, True, False,
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("minor", [0, 1, -1, MINOR_MAX - 1, MINOR_MAX, -MINOR_MAX])
+def test_what_a_column_of_minor_units_holds_is_bookable(minor: int) -> None:
+    """S250: eight bytes of minor units, the largest one included, on both sides of zero."""
+    assert MINOR_MAX == 9_223_372_036_854_775_807
+    assert ensure_bookable(minor, "USD") == minor
+
+
+@pytest.mark.parametrize("minor", [MINOR_MAX + 1, -MINOR_MAX - 1])
+def test_what_no_column_holds_is_refused_in_words(minor: int) -> None:
+    with pytest.raises(InvalidMoney, match=r"not be above 92233720368547758\.07 USD") as refusal:
+        ensure_bookable(minor, "USD", path="total")
+    assert refusal.value.path == "total"
 
 
 def test_bounds_of_a_decimal_belong_to_what_is_allowed() -> None:
