@@ -59,6 +59,11 @@ class CommitmentLine:
     usage: Mapping[str, Any] = field(default_factory=dict)
 
 
+def minimum_part_minor(*, whole_minor: int, factor: Fraction) -> int:
+    """Return the minimum of a served part of a period, in minor units; parts of a unit are left out."""
+    return whole_minor * factor.numerator // factor.denominator
+
+
 def commitment_lines(
     *,
     terms: CommitmentTerms,

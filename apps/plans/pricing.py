@@ -13,7 +13,7 @@ from fractions import Fraction
 from typing import Any, Final
 
 from apps.engine.charge_models import NO_BASIS, ChargeTerms, Measured
-from apps.engine.commitments import CommitmentTerms
+from apps.engine.commitments import CommitmentTerms, minimum_part_minor
 from apps.engine.errors import InvalidPeriod
 from apps.engine.exact import Rounding
 from apps.engine.explain import explain_line
@@ -132,7 +132,7 @@ def offer_draft(
         inputs.append(ChargeInput(terms=terms, quantity=units, basis=basis, factor=factor))
     minimum_minor = offer.minimum_commitment_minor
     if minimum_minor is not None:
-        minimum_minor = minimum_minor * served.factor.numerator // served.factor.denominator
+        minimum_minor = minimum_part_minor(whole_minor=minimum_minor, factor=served.factor)
     return build_invoice_draft(
         facts=DraftFacts(
             currency=offer.currency,

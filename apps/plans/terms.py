@@ -1,13 +1,13 @@
 """What a version says of the subscription as a whole, read from its canonical document."""
 
 from datetime import datetime, timedelta
-from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 from apps.engine import periods
 from apps.engine.commitments import CommitmentTerms
 from apps.engine.money import text_to_minor
 from apps.engine.proration import ProrationMode
+from apps.plans.documents.canonical import commitment_from_document
 from apps.plans.models import PlanVersion
 
 
@@ -39,13 +39,7 @@ def minimum_commitment_minor(version: PlanVersion) -> int | None:
 def commitment_of(version: PlanVersion) -> CommitmentTerms | None:
     """Return what customers commit to spend on usage in a whole period, or None."""
     document = version.document.get("commitment")
-    if document is None:
-        return None
-    return CommitmentTerms(
-        amount_minor=text_to_minor(document["amount"], version.currency),
-        discount_percent=Decimal(document.get("discount_percent") or 0),
-        overage_factor=Decimal(document.get("overage_factor") or 1),
-    )
+    return None if document is None else commitment_from_document(document, currency=version.currency)
 
 
 def is_same_interval(one: PlanVersion, other: PlanVersion) -> bool:

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
-from fractions import Fraction
 from typing import Any, Final
 from uuid import UUID
 
@@ -23,8 +22,6 @@ from apps.customers.models import Customer
 from apps.engine import periods as engine_periods
 from apps.engine.charge_models import ChargeTerms, Measured
 from apps.engine.errors import EngineError
-from apps.engine.proration import ProrationMode as EngineProration
-from apps.engine.proration import proration_factor
 from apps.metering import selectors as metering_selectors
 from apps.metering.errors import EventAmountInvalid, UsageQueryInvalid
 from apps.metering.models import Meter
@@ -33,7 +30,8 @@ from apps.plans import selectors as plan_selectors
 from apps.plans import terms as plan_terms
 from apps.plans.models import Charge, PlanVersion
 from apps.subscriptions import overrides
-from apps.subscriptions.models import BillingPeriod, BillingPeriodKind, ProrationMode
+from apps.subscriptions.features import served_factor
+from apps.subscriptions.models import BillingPeriod, BillingPeriodKind
 from apps.workflows import simulated_usage
 from apps.workflows.errors import BacktestInvalid
 
@@ -315,12 +313,7 @@ def _why_left_out(period: BillingPeriod, version: PlanVersion) -> str:
 
 def _served(period: BillingPeriod) -> pricing.Served:
     served = engine_periods.Period(period.starts_at, period.ends_at)
-    full = engine_periods.Period(period.full_starts_at, period.full_ends_at)
-    if served == full:
-        return pricing.Served(period=served, factor=Fraction(1))
-    mode = EngineProration.BY_DAY if period.proration_mode == ProrationMode.BY_DAY else EngineProration.BY_SECOND
-    factor = proration_factor(served=served, full=full, mode=mode, timezone=period.subscription.timezone)
-    return pricing.Served(period=served, factor=factor)
+    return pricing.Served(period=served, factor=served_factor(period=period, served=served))
 
 
 def _notes(version: PlanVersion, starts_at: datetime) -> Iterator[str]:

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 from apps.engine import invoice_draft, periods
 from apps.engine.charge_models import ChargeTerms, Measured
-from apps.engine.commitments import CommitmentTerms
+from apps.engine.commitments import CommitmentTerms, minimum_part_minor
 from apps.engine.decisions import measured_from_document
 from apps.engine.draft_values import Effect
 from apps.engine.exact import Rounding, decimal_text, round_ratio
@@ -101,7 +101,7 @@ def committed_minor(period: BillingPeriod) -> int:
     version, factor = period.plan_version, served_factor(period=period, served=_engine_period(period))
     whole_minor = plan_terms.minimum_commitment_minor(version)
     if whole_minor is not None:
-        return whole_minor * factor.numerator // factor.denominator
+        return minimum_part_minor(whole_minor=whole_minor, factor=factor)
     commitment = plan_terms.commitment_of(version)
     if commitment is None:
         return 0
