@@ -219,3 +219,37 @@ class QuarantinedEvent(LifecycleModel):
     def replay(self, *, at: datetime) -> None:
         """Mark that the event was accepted under its own id."""
         self.replayed_at = at
+
+
+# Tables of what is watched have a module of their own; Django finds them from here.
+from apps.metering.watching_models import (  # noqa: E402
+    AnomalyRule,
+    SourceHeartbeat,
+    SourceHour,
+    UnmatchedUsage,
+    UsageAlert,
+    UsageArchive,
+    UsageProof,
+    UsageSource,
+    WatchPolicy,
+)
+
+__all__ = [
+    "AnomalyRule",
+    "EventMapping",
+    "Meter",
+    "MeterAggregation",
+    "QuarantineStatus",
+    "QuarantinedEvent",
+    "SourceHeartbeat",
+    "SourceHour",
+    "UnmatchedUsage",
+    "UsageAggregate",
+    "UsageAlert",
+    "UsageArchive",
+    "UsageEvent",
+    "UsageEventKey",
+    "UsageProof",
+    "UsageSource",
+    "WatchPolicy",
+]

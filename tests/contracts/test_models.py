@@ -22,6 +22,8 @@ TERMINAL = {
     "payments.paymentattempt": {"SUCCEEDED", "FAILED"},
     "notifications.mail": {"SENT"},
     "metering.quarantinedevent": {"REPLAYED"},
+    "metering.usagealert": {"CLOSED"},
+    "metering.usagearchive": {"ABANDONED"},
 }
 # Instants whose names read better without the suffix; each with the reason.
 INSTANTS_NAMED_OTHERWISE = {
