@@ -13,9 +13,10 @@ from django_fsm import FSMField, transition
 
 from apps.common.fields import QuantityField
 from apps.common.models import Entity
-from apps.common.triggers import append_only, frozen_when, undeletable
+from apps.common.triggers import append_only, fixed_columns, frozen_when, undeletable
 from apps.lifecycle.edges import Edge, status_triggers
 from apps.lifecycle.models import LifecycleModel
+from apps.metering import correction_documents  # noqa: F401  Django finds models through this module
 
 
 class MeterAggregation(models.TextChoices):
@@ -174,13 +175,23 @@ class QuarantineStatus(models.TextChoices):
 
     HELD = "HELD", "Held: refused with a reason, waits to be replayed"
     REPLAYED = "REPLAYED", "Replayed: accepted later under its own id"
+    EDITED = "EDITED", "Edited: another version of it waits or went in instead"
+    DISCARDED = "DISCARDED", "Discarded: somebody decided that it is no usage; it is kept"
 
 
-QUARANTINE_EDGES = (Edge("replay", (QuarantineStatus.HELD,), QuarantineStatus.REPLAYED),)
+QUARANTINE_EDGES = (
+    Edge("replay", (QuarantineStatus.HELD,), QuarantineStatus.REPLAYED),
+    Edge("edit", (QuarantineStatus.HELD,), QuarantineStatus.EDITED),
+    Edge("discard", (QuarantineStatus.HELD,), QuarantineStatus.DISCARDED),
+)
 
 
 class QuarantinedEvent(LifecycleModel):
-    """An event that was refused, kept as it came, with the reason. Refused is not lost."""
+    """
+    An event that was refused, kept as it came, with the reason. Refused is not lost.
+
+    What a person changes is a row of its own that names the one before in `edits`.
+    """
 
     id_prefix = "qev"
     edges = QUARANTINE_EDGES
@@ -191,10 +202,18 @@ class QuarantinedEvent(LifecycleModel):
     raw = models.TextField(help_text="The event as it was sent.")
     raw_hash = models.CharField(max_length=64, help_text="SHA-256 of the event as it was sent.")
     mapping_source = models.CharField(max_length=120, blank=True, help_text="The mapping it was to be read with.")
+    customer_reference = models.CharField(max_length=255, blank=True, help_text="The customer as the event names it.")
     code = models.CharField(max_length=40)
     detail = models.TextField()
     received_at = models.DateTimeField()
     replayed_at = models.DateTimeField(null=True, blank=True)
+    edits = models.OneToOneField("self", null=True, blank=True, on_delete=models.PROTECT, related_name="edited_as")
+    edited_by_name = models.CharField(max_length=200, blank=True, help_text="Who wrote this version.")
+    edit_comment = models.CharField(max_length=500, blank=True, help_text="Why this version was written.")
+    closed_at = models.DateTimeField(null=True, blank=True, help_text="When it was edited or discarded.")
+    closed_by_name = models.CharField(max_length=200, blank=True)
+    close_reason = models.CharField(max_length=60, blank=True)
+    close_comment = models.CharField(max_length=500, blank=True)
     status = FSMField(choices=QuarantineStatus, default=QuarantineStatus.HELD, protected=True)
 
     class Meta:
@@ -205,9 +224,40 @@ class QuarantinedEvent(LifecycleModel):
             models.UniqueConstraint(
                 fields=["raw_hash", "code", "mapping_source"], condition=Q(status="HELD"), name="quarantine_held_once"
             ),
+            models.CheckConstraint(
+                name="quarantine_edit_explained",
+                condition=Q(edits__isnull=True) | (~Q(edited_by_name="") & ~Q(edit_comment="")),
+            ),
+            models.CheckConstraint(
+                name="quarantine_closed_explained",
+                condition=~Q(status__in=("EDITED", "DISCARDED"))
+                | (Q(closed_at__isnull=False) & ~Q(closed_by_name="") & ~Q(close_comment="")),
+            ),
         ]
-        indexes = [models.Index(fields=["code", "-id"], name="quarantine_code")]
+        indexes = [
+            models.Index(fields=["code", "-id"], name="quarantine_code"),
+            models.Index(
+                fields=["customer_reference", "code"], condition=Q(status="HELD"), name="quarantine_held_customer"
+            ),
+        ]
         triggers = [
+            *fixed_columns(
+                name="quarantine_as_it_came",
+                columns=(
+                    "source",
+                    "event_id",
+                    "raw",
+                    "raw_hash",
+                    "mapping_source",
+                    "customer_reference",
+                    "code",
+                    "detail",
+                    "received_at",
+                    "edits_id",
+                    "edited_by_name",
+                    "edit_comment",
+                ),
+            ),
             *status_triggers(name="quarantine_status_edges", initial=QuarantineStatus.HELD, edges=QUARANTINE_EDGES),
             *undeletable(name="quarantine_kept"),
         ]
@@ -219,6 +269,16 @@ class QuarantinedEvent(LifecycleModel):
     def replay(self, *, at: datetime) -> None:
         """Mark that the event was accepted under its own id."""
         self.replayed_at = at
+
+    @transition(field=status, source=QuarantineStatus.HELD, target=QuarantineStatus.EDITED)
+    def edit(self, *, at: datetime) -> None:
+        """Mark that another version stands for it."""
+        self.closed_at = at
+
+    @transition(field=status, source=QuarantineStatus.HELD, target=QuarantineStatus.DISCARDED)
+    def discard(self, *, at: datetime) -> None:
+        """Mark that it is no usage."""
+        self.closed_at = at
 
 
 # Tables of what is watched have a module of their own; Django finds them from here.

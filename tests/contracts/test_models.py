@@ -21,7 +21,8 @@ TERMINAL = {
     "invoices.billingrun": {"COMPLETED"},
     "payments.paymentattempt": {"SUCCEEDED", "FAILED"},
     "notifications.mail": {"SENT"},
-    "metering.quarantinedevent": {"REPLAYED"},
+    "metering.quarantinedevent": {"REPLAYED", "EDITED", "DISCARDED"},
+    "metering.usagecorrection": {"APPLIED", "REJECTED", "CANCELED"},
     "metering.usagealert": {"CLOSED"},
     "metering.usagearchive": {"ABANDONED"},
 }

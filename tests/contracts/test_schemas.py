@@ -18,6 +18,10 @@ GUARDED = {
     "taxes.taxrate": "tax_rate_append_only",
     "metering.meter": "meter_frozen",
     "metering.eventmapping": "event_mapping_append_only",
+    "metering.quarantinedevent": "quarantine_as_it_came",
+    "metering.usagecorrection": "usage_correction_asked_fixed",
+    "metering.correctedevent": "corrected_event_append_only",
+    "metering.correctionbound": "correction_bound_append_only",
     "metering.usageevent": "usage_event_append_only",
     "metering.usageeventkey": "usage_event_key_append_only",
     "metering.sourceheartbeat": "heartbeat_frozen",
@@ -66,7 +70,6 @@ CHANGEABLE = {
     "invoices.billingentity": "the seller as of now; documents copy what they print (cannot be deleted)",
     "invoices.numberseries": "a counter (cannot be deleted)",
     "invoices.billingrun": "machine held by its edges (cannot be deleted)",
-    "metering.quarantinedevent": "machine held by its edges (cannot be deleted)",
     "tenancy.tenant": "provisioning moves it on (cannot be deleted)",
     "tenancy.domain": "host names come and go",
 }
