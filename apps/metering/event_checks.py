@@ -115,17 +115,18 @@ def instant_read(text: str) -> datetime:
     raise EventRefused("invalid_time", f"occurred_at '{text[:40]}' {lack}; write it like 2026-03-31T23:59:59Z.")
 
 
-def time_check(occurred_at: datetime, *, now_at: datetime) -> None:
+def time_check(occurred_at: datetime, *, now_at: datetime, is_any_age: bool = False) -> None:
     """
     Require that an event happened neither in the future nor too long ago, as its customer's clock sees it.
 
+    :param is_any_age: a correction brings it, with a reason; only the future is refused
     :raises EventRefused: if it lies outside
     """
     # Differences, because a clock at an end of the calendar has no hour beyond it.
     if occurred_at - now_at > OCCURRED_AHEAD_MAX:
         detail = f"occurred_at lies more than {OCCURRED_AHEAD_MAX} ahead of {now_at.isoformat()}; check the clock."
         raise EventRefused("too_far_in_future", detail)
-    if now_at - occurred_at > OCCURRED_BEHIND_MAX:
+    if not is_any_age and now_at - occurred_at > OCCURRED_BEHIND_MAX:
         detail = f"occurred_at lies more than {OCCURRED_BEHIND_MAX.days} days before {now_at.isoformat()}."
         raise EventRefused("too_old", detail)
 

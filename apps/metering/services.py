@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any, Final
 from uuid import UUID
 
@@ -40,6 +41,12 @@ __all__ = [
 ]
 
 _METERS_LOCK: Final = "metering:meters"
+_NULL: Final = r"\N"
+_CLOSED_WORDS: Final = {
+    QuarantineStatus.REPLAYED.value: "it was replayed already and counts under its own id",
+    QuarantineStatus.EDITED.value: "another version was made of it already; see to that one",
+    QuarantineStatus.DISCARDED.value: "it was discarded already; send it again if it is usage after all",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +58,7 @@ class RefusedEvent:
     detail: str
     source: str = ""
     event_id: str = ""
+    customer_reference: str = ""
 
 
 @unit_of_work
@@ -151,30 +159,45 @@ def meters_hold(*, event_types: Iterable[str]) -> dict[str, list[MeterTerms]]:
 
 
 @unit_of_work
-def usage_batch_store(*, rows: Sequence[UsageRow], at: datetime, is_repeat_expected: bool) -> dict[str, str]:
+def usage_batch_store(
+    *,
+    rows: Sequence[UsageRow],
+    at: datetime,
+    is_repeat_expected: bool,
+    stands_for: Mapping[str, str] = MappingProxyType({}),
+) -> dict[str, str]:
     """
     Write events with their identity; the trigger adds them to the totals in the same statement.
 
     Returns the verdict, "duplicate" or "conflict", of each key that was there already and so was not written again.
 
     :param is_repeat_expected: go the way that tells keys apart, instead of the fast one that fails on the first repeat
+    :param stands_for: for keys of events that restate others, the transaction that wrote the other
     :raises django.db.IntegrityError: on the fast way, if a key is taken; nothing is written then
     """
     ordered = sorted(rows, key=lambda row: row.key)
     if not is_repeat_expected:
         _copy(usage_store_sql.COPY_KEYS, (f"{row.key}\t\\\\x{row.payload_hash}\t{at.isoformat()}\n" for row in ordered))
-        _copy(usage_store_sql.COPY_EVENTS, (f"{row.key}\t{row.line}\n" for row in ordered))
+        _events_copy(ordered, stands_for)
         return {}
     keys = [row.key for row in ordered]
     hashes = [bytes.fromhex(row.payload_hash) for row in ordered]
     inserted = {key for (key,) in fetch_all(usage_store_sql.INSERT_KEYS, {"at": at, "keys": keys, "hashes": hashes})}
     stored: dict[str, str] = dict(fetch_all(usage_store_sql.STORED_HASHES, [[k for k in keys if k not in inserted]]))
-    _copy(usage_store_sql.COPY_EVENTS, (f"{row.key}\t{row.line}\n" for row in ordered if row.key in inserted))
+    _events_copy([row for row in ordered if row.key in inserted], stands_for)
     return {
         row.key: "duplicate" if stored[row.key] == row.payload_hash else "conflict"
         for row in ordered
         if row.key not in inserted
     }
+
+
+def _events_copy(rows: Sequence[UsageRow], stands_for: Mapping[str, str]) -> None:
+    if not stands_for:
+        _copy(usage_store_sql.COPY_EVENTS, (f"{row.key}\t{row.line}\n" for row in rows))
+        return
+    lines = (f"{row.key}\t{row.line}\t{stands_for.get(row.key, _NULL)}\n" for row in rows)
+    _copy(usage_store_sql.COPY_RESTATED, lines)
 
 
 def _copy(statement: str, lines: Iterable[str]) -> None:
@@ -196,6 +219,7 @@ def quarantine_hold(*, refused: Sequence[RefusedEvent], mapping_source: str, at:
             QuarantinedEvent(
                 source=_storable(event.source),
                 event_id=_storable(event.event_id),
+                customer_reference=_storable(event.customer_reference),
                 raw=_storable(event.raw.decode("utf-8", errors="backslashreplace")),
                 raw_hash=raw_hash,
                 mapping_source=mapping_source,
@@ -221,13 +245,13 @@ def quarantine_lock_held(*, quarantined_id: UUID) -> QuarantinedEvent:
     Lock a refused event that waits, and return it.
 
     :raises QuarantinedEventUnknown: if there is none with this id
-    :raises ReplayRefused: if it was replayed already
+    :raises ReplayRefused: if it was replayed, edited or discarded already
     """
     locked = locks.get_many_for_update(QuarantinedEvent, [quarantined_id])
     if not locked:
         raise QuarantinedEventUnknown(f"There is no quarantined event with the id {quarantined_id}.")
     if locked[0].status != QuarantineStatus.HELD:
-        raise ReplayRefused("The event was replayed already; it counts under its own id.")
+        raise ReplayRefused(f"The event waits no more: {_CLOSED_WORDS[str(locked[0].status)]}.")
     return locked[0]
 
 

@@ -24,6 +24,12 @@ COPY metering_usageevent (event_key, source, event_id, type, customer_id, subscr
                           quantity, properties, mapping_version, batch_position) FROM STDIN
 """
 
+# The same for events that a correction brings: one that stands for another counts for that one's meters.
+COPY_RESTATED = """
+COPY metering_usageevent (event_key, source, event_id, type, customer_id, subscription_id, occurred_at, received_at,
+                          quantity, properties, mapping_version, batch_position, stands_for_xid) FROM STDIN
+"""
+
 # Held by every intake, shared, and by whoever defines a meter, alone: each event is written wholly before or wholly
 # after a meter is there. The key is the one that `common.locks.advisory_lock("metering:meters")` takes.
 METERS_HOLD = "SELECT pg_advisory_xact_lock_shared(hashtextextended(%s, 0))"

@@ -7,7 +7,7 @@ memory: there is no buffer that a crash could empty or a flush could overtake. W
 the key table tells what was there.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -76,6 +76,18 @@ class IntakeResult:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class Restatement:
+    """
+    What lets a correction bring events of any age, each in the place of another where it stands for one.
+
+    `stands_for` names, by the index of such an event, the transaction that wrote the other: it counts for the meters
+    that were defined then.
+    """
+
+    stands_for: Mapping[int, str] = field(default_factory=dict)
+
+
 @dataclass(slots=True)
 class _Candidate:
     """An event on its way: what was sent, what it says, and who and when it is about."""
@@ -115,20 +127,27 @@ def single_accept(*, body: bytes, actor: Actor, at: datetime, mapping_source: st
 
 
 def events_accept(
-    *, events: Sequence[bytes], actor: Actor, at: datetime, mapping_source: str = "", is_refusal_kept: bool = True
+    *,
+    events: Sequence[bytes],
+    actor: Actor,
+    at: datetime,
+    mapping_source: str = "",
+    is_refusal_kept: bool = True,
+    restatement: Restatement | None = None,
 ) -> IntakeResult:
     """
     Take in events, each the JSON text that its producer sent, and say what became of each.
 
     :param at: when they were received, and the clock of customers without a test clock
     :param is_refusal_kept: put what is refused into quarantine; a replay has it there already
+    :param restatement: the events come by a correction, and may be of any age
     :raises EventMappingUnknown: if no mapping is defined for the source
     """
     require_tenant()
     mapping = metering_selectors.event_mapping_current(source=mapping_source) if mapping_source else None
     candidates = [_Candidate(index, raw) for index, raw in enumerate(events)]
     _each(candidates, lambda candidate: _read(candidate, mapping))
-    _parties_find(candidates, at=at)
+    _parties_find(candidates, at=at, is_any_age=restatement is not None)
     months = {partitions.month_of(c.occurred_at) for c in candidates if c.occurred_at and c.refused is None}
     metering_services.usage_partitions_ensure(months=months)
     is_repeat_expected = False
@@ -143,6 +162,7 @@ def events_accept(
                     mapping_source=mapping_source,
                     is_repeat_expected=is_repeat_expected,
                     is_refusal_kept=is_refusal_kept,
+                    stands_for=restatement.stands_for if restatement is not None else {},
                 )
         except (IntegrityError, OperationalError) as error:
             is_repeat = isinstance(error.__cause__, postgres.UniqueViolation) and not is_repeat_expected
@@ -199,7 +219,7 @@ def _read(candidate: _Candidate, mapping: EventMapping | None) -> None:
     candidate.quantity = event_checks.quantity_text(event.quantity)
 
 
-def _parties_find(candidates: Sequence[_Candidate], *, at: datetime) -> None:
+def _parties_find(candidates: Sequence[_Candidate], *, at: datetime, is_any_age: bool) -> None:
     alive = [candidate.event for candidate in candidates if candidate.refused is None]
     customers = usage_parties.customers_find(references={str(event.customer) for event in alive})
     subscriptions = usage_parties.subscriptions_find(
@@ -224,7 +244,7 @@ def _parties_find(candidates: Sequence[_Candidate], *, at: datetime) -> None:
             candidate.subscription_id = subscription.id
         now_at = clocks[customer.test_clock_id] if customer.test_clock_id is not None else at
         assert candidate.occurred_at is not None  # noqa: S101  read before it is placed
-        event_checks.time_check(candidate.occurred_at, now_at=now_at)
+        event_checks.time_check(candidate.occurred_at, now_at=now_at, is_any_age=is_any_age)
 
     _each(candidates, place)
 
@@ -237,6 +257,7 @@ def _store(
     mapping_source: str,
     is_repeat_expected: bool,
     is_refusal_kept: bool,
+    stands_for: Mapping[int, str],
 ) -> IntakeResult:
     """Judge against the meters, write what is new, keep what is refused, tell the journal: one transaction."""
     verdicts: dict[int, EventResult] = {}
@@ -259,7 +280,12 @@ def _store(
             status = "duplicate" if first.payload_hash == row.payload_hash else "conflict"
             verdicts[candidate.index] = _repeat(candidate, status)
     repeats = metering_services.usage_batch_store(
-        rows=[row for _candidate, row in rows.values()], at=at, is_repeat_expected=is_repeat_expected
+        rows=[row for _candidate, row in rows.values()],
+        at=at,
+        is_repeat_expected=is_repeat_expected,
+        stands_for={key: stands_for[c.index] for key, (c, _row) in rows.items() if c.index in stands_for}
+        if stands_for
+        else {},
     )
     for key, status in repeats.items():
         verdicts[rows[key][0].index] = _repeat(rows[key][0], status)
@@ -305,6 +331,7 @@ def _refused(candidate: _Candidate, result: EventResult) -> RefusedEvent:
         detail=result.detail,
         source=(event.source or "").replace("\0", "")[:255],
         event_id=(event.id or "").replace("\0", "")[:255],
+        customer_reference=(event.customer or "").replace("\0", "")[:255],
     )
 
 
