@@ -18,7 +18,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TextIO
 from urllib.parse import quote
@@ -62,9 +62,12 @@ _THROWAWAY_SETTINGS = {
 class EmbeddedPostgres:
     """One cluster in one folder; every method may be called from any process of the owner."""
 
-    def __init__(self, directory: Path, *, durable: bool, log: Path | None = None) -> None:
+    def __init__(
+        self, directory: Path, *, durable: bool, log: Path | None = None, settings: Mapping[str, str] | None = None
+    ) -> None:
         self.directory = directory.absolute()
         self.durable = durable
+        self.settings = dict(settings or {})
         self.process: subprocess.Popen[bytes] | None = None
         self.home = postgres_binaries.home_of_cluster(self.directory)
         self.data = self.home / "data"
@@ -306,6 +309,7 @@ class EmbeddedPostgres:
         settings = _SETTINGS | {"unix_socket_directories": str(self.socket_dir)}
         if not self.durable:
             settings |= _THROWAWAY_SETTINGS
+        settings |= self.settings
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         command = self._binaries().command("postgres", "-D", str(self.data), *options)
         if self.log.exists() and self.log.stat().st_size > _LOG_BYTES_MAX:

@@ -1,0 +1,82 @@
+"""The benchmark of metering runs on small numbers, checks what it wrote, and prints ratios. Nothing here is timed."""
+
+import os
+
+import pytest
+
+from benchmarks.metering import __main__ as command
+from benchmarks.metering import database_side, ground, over_http
+from benchmarks.metering.bench import Amounts, Bench
+from benchmarks.metering.report import Figure, Report
+from benchmarks.metering.traffic import Traffic
+
+pytestmark = pytest.mark.races
+
+TINY = Amounts(repeats=1, customers=5, events=200, small_events=80, singles=5, batch=50)
+
+
+@pytest.fixture
+def bench(committed_tenant, tmp_path):
+    """The suite's own database as the ground, and the tenant whose commits are real as the house."""
+    url = os.environ["DATABASE_URL"]
+    environ = {**os.environ, "DEBUG": "false", "LOCAL_DIR": str(tmp_path), "LOG_LEVEL": "WARNING"}
+    house = ground.house_furnish(slug="gamma", schema_name=committed_tenant, customers=TINY.customers)
+    made = ground.Ground(url=url, local_dir=tmp_path, environ=environ)
+    return Bench(ground=made, amounts=TINY, houses={"bench": house})
+
+
+def test_both_modes_are_measured_and_published(bench, capsys):
+    """S048: what exactly-once costs is measured against plain COPY in the same repetition and printed as a ratio."""
+    report = Report(header=["a header"])
+    report.add(database_side.measure(bench))
+    printed = capsys.readouterr().out
+    assert [figure.bar for figure in report.figures] == ["1", "1b", "", "", ""]
+    assert all(ratio > 0 for figure in report.figures for ratio in figure.ratios)
+    assert "identity + events + totals / bare COPY" in printed
+    assert bench.house().expected == 3 * 200
+
+
+def test_every_case_over_http_stores_each_event_once(bench):
+    """The load generator, the web server of script/server and the verification of totals work together."""
+    figures = over_http.measure(bench, bars=["2", "3", "4", "5", "6", "15", "single"])
+    assert [figure.bar for figure in figures] == ["2", "3", "4", "5", "15", "15", "", "6"]
+    assert all(ratio > 0 for figure in figures for ratio in figure.ratios)
+
+
+def test_a_lost_event_fails_the_benchmark(bench):
+    """A rate of events that are not there is worth nothing: verification counts them in the database."""
+    bench.house().expected += 1
+    with pytest.raises(AssertionError):
+        bench.ground.verify(bench.house())
+
+
+def test_ids_rise_with_time_and_rows_say_what_bodies_say():
+    """The base copies the very rows that the requests carry, under time-ordered ids."""
+    customers = [ground.Customer(code=f"c{number}", id=f"{number:032x}") for number in range(3)]
+    batch = Traffic(customers=customers, event_type="bench.call").batch(4)
+    rows = [row.split("\t") for row in batch.rows]
+    ids = [row[2] for row in rows]
+    assert ids == sorted(ids)
+    assert all(row[2].encode() in batch.body and row[9].encode() in batch.body for row in rows)
+
+
+@pytest.mark.parametrize(("ratio", "is_less_better", "verdict"), [
+    (0.7, False, "goal"),
+    (0.5, False, "must (77% of goal)"),
+    (0.3, False, "NO (46% of goal)"),
+    (0.3, True, "goal"),
+    (0.9, True, "NO (72% of goal)"),
+])  # fmt: skip
+def test_a_figure_says_which_mark_it_reaches(ratio, is_less_better, verdict):
+    """The table tells must, goal and the distance; for times, less is better."""
+    must, goal = (0.8, 0.65) if is_less_better else (0.45, 0.65)
+    figure = Figure(bar="1", what="x", ratios=[ratio], must=must, goal=goal, is_less_better=is_less_better)
+    assert figure.verdict == verdict
+
+
+def test_the_command_knows_its_bars():
+    """What is asked for by name is measured; a bar that is not there is refused."""
+    amounts, bars, file = command.arguments(["--bars", "1,2", "--repeats", "5"])
+    assert (amounts.repeats, bars, file) == (5, ["1", "2"], None)
+    with pytest.raises(SystemExit):
+        command.arguments(["--bars", "99"])
