@@ -55,6 +55,12 @@ class Meter(Entity):
     has_carry_over = models.BooleanField(
         default=False, help_text="A window begins with the level, or the values, that the time before it left."
     )
+    weight_property = models.CharField(
+        max_length=60,
+        blank=True,
+        default="",
+        help_text="For count and sum: the property that says how many events one event stands for.",
+    )
     unit_name = models.CharField(max_length=40, blank=True, help_text="As printed on the invoice, e.g. GB.")
     filters = models.JSONField(default=dict, blank=True, help_text="Properties an event must carry: {'area': 'x'}.")
     group_by = ArrayField(models.CharField(max_length=60), default=list, blank=True)
@@ -78,6 +84,11 @@ class Meter(Entity):
             models.CheckConstraint(
                 name="meter_operation_for_unique_count",
                 condition=Q(operation_property="") | Q(aggregation="unique_count"),
+            ),
+            # An average or a largest value of many events is not in the one that stands for them.
+            models.CheckConstraint(
+                name="meter_weight_for_sums",
+                condition=Q(weight_property="") | Q(aggregation__in=["count", "sum"]),
             ),
             # Only what has a state at the end of a window can hand it to the next one.
             models.CheckConstraint(
@@ -140,6 +151,7 @@ class UsageEvent(models.Model):
     received_at = models.DateTimeField()
     quantity = QuantityField(null=True)
     properties = models.JSONField()
+    source_sequence = models.BigIntegerField(null=True)
 
     class Meta:
         managed = False
@@ -161,6 +173,8 @@ class UsageAggregate(models.Model):
     event_count = models.BigIntegerField()
     value_sum = models.DecimalField(max_digits=60, decimal_places=12)
     value_max = models.DecimalField(max_digits=38, decimal_places=12)
+    value_min = models.DecimalField(max_digits=38, decimal_places=12)
+    value_area = models.DecimalField(max_digits=80, decimal_places=12)
 
     class Meta:
         managed = False
@@ -168,6 +182,44 @@ class UsageAggregate(models.Model):
 
     def __str__(self) -> str:
         return f"{self.meter_id} {self.hour}"
+
+
+class UsageCounter(models.Model):
+    """Live usage of one exact window, kept by the trigger for count, sum and max; what a limit is judged by."""
+
+    counter_id = models.UUIDField(primary_key=True)
+    customer_id = models.UUIDField()
+    meter_id = models.UUIDField()
+    subscription_id = models.UUIDField()
+    starts_at = models.DateTimeField()
+    ends_at = models.DateTimeField()
+    used_units = models.DecimalField(max_digits=60, decimal_places=12)
+    event_count = models.BigIntegerField()
+
+    class Meta:
+        managed = False
+        db_table = "metering_usagecounter"
+
+    def __str__(self) -> str:
+        return f"{self.meter_id} {self.starts_at} to {self.ends_at}"
+
+
+class UsageCancellation(models.Model):
+    """An event that counts no more from here on; the event itself stays, and its id stays taken."""
+
+    event_key = models.UUIDField(primary_key=True)
+    customer_id = models.UUIDField()
+    type = models.TextField()
+    occurred_at = models.DateTimeField()
+    correction_id = models.UUIDField()
+    cancelled_at = models.DateTimeField()
+
+    class Meta:
+        managed = False
+        db_table = "metering_usagecancellation"
+
+    def __str__(self) -> str:
+        return str(self.event_key)
 
 
 class QuarantineStatus(models.TextChoices):

@@ -11,6 +11,8 @@ PARTITION_TRIGGERS = (
     "FOR EACH STATEMENT EXECUTE FUNCTION metering_refuse_change()",
     "CREATE OR REPLACE TRIGGER usage_event_fold AFTER INSERT ON {name} REFERENCING NEW TABLE AS fresh "
     "FOR EACH STATEMENT EXECUTE FUNCTION metering_fold_usage()",
+    "CREATE OR REPLACE TRIGGER usage_event_count AFTER INSERT ON {name} REFERENCING NEW TABLE AS fresh "
+    "FOR EACH STATEMENT EXECUTE FUNCTION metering_count_usage()",
 )
 
 
@@ -28,7 +30,10 @@ $each$;
 """
 
 
-GUARD_PARTITIONS = _for_each_partition(*PARTITION_TRIGGERS)
+# The first two guarded the partitions that were there when guards came; the third came with the counters.
+GUARD_PARTITIONS = _for_each_partition(*PARTITION_TRIGGERS[:2])
+COUNT_PARTITIONS = _for_each_partition(PARTITION_TRIGGERS[2])
+UNCOUNT_PARTITIONS = _for_each_partition("DROP TRIGGER usage_event_count ON {name}")
 UNGUARD_PARTITIONS = _for_each_partition(
     "DROP TRIGGER usage_event_no_truncate ON {name}", "DROP TRIGGER usage_event_fold ON {name}"
 )
@@ -51,4 +56,19 @@ UNGUARD_TOTALS = """
 DROP TRIGGER usage_aggregate_by_trigger ON metering_usageaggregate;
 DROP TRIGGER usage_aggregate_kept ON metering_usageaggregate;
 DROP FUNCTION metering_refuse_hand();
+"""
+
+# Last readings follow the events like the totals. A counter is opened and closed by services, and moved by events only.
+GUARD_LAST_AND_COUNTERS = """
+CREATE TRIGGER usage_last_by_trigger BEFORE INSERT OR UPDATE OR DELETE ON metering_usagelast
+    FOR EACH STATEMENT WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION metering_refuse_hand();
+CREATE TRIGGER usage_last_kept BEFORE TRUNCATE ON metering_usagelast
+    FOR EACH STATEMENT EXECUTE FUNCTION metering_refuse_hand();
+CREATE TRIGGER usage_counter_by_trigger BEFORE UPDATE ON metering_usagecounter
+    FOR EACH STATEMENT WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION metering_refuse_hand();
+"""
+UNGUARD_LAST_AND_COUNTERS = """
+DROP TRIGGER usage_last_by_trigger ON metering_usagelast;
+DROP TRIGGER usage_last_kept ON metering_usagelast;
+DROP TRIGGER usage_counter_by_trigger ON metering_usagecounter;
 """

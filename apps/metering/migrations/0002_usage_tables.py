@@ -1,5 +1,6 @@
 from django.db import migrations
 
+from apps.metering import usage_fold_sql
 from apps.metering import usage_tables_sql as sql
 
 
@@ -13,7 +14,7 @@ class Migration(migrations.Migration):
                 + sql.CREATE_KEYS
                 + sql.CREATE_EVENTS
                 + sql.CREATE_AGGREGATES
-                + sql.CREATE_FOLD
+                + usage_fold_sql.CREATE_FOLD
                 + sql.CREATE_GUARDS
             ),
             reverse_sql=sql.DROP_ALL,

@@ -1,6 +1,6 @@
 from django.db import migrations
 
-from apps.metering import usage_tables_sql as sql
+from apps.metering import usage_fold_sql as sql
 
 
 class Migration(migrations.Migration):

@@ -1,5 +1,6 @@
 from django.db import migrations
 
+from apps.metering import usage_fold_sql
 from apps.metering import usage_tables_sql as sql
 
 
@@ -9,5 +10,5 @@ class Migration(migrations.Migration):
     operations = [
         migrations.RunSQL(sql=sql.ADD_BATCH_POSITION, reverse_sql=sql.DROP_BATCH_POSITION),
         # The function as it is now: it knows which values each aggregation counts.
-        migrations.RunSQL(sql=sql.FOLD_FUNCTION, reverse_sql=migrations.RunSQL.noop),
+        migrations.RunSQL(sql=usage_fold_sql.FOLD_FUNCTION, reverse_sql=migrations.RunSQL.noop),
     ]

@@ -89,7 +89,7 @@ def test_every_partition_carries_the_statement_triggers(tenant, at):
     )
     assert len(rows) == len(_partitions()) >= 2
     for name, triggers in rows:
-        assert triggers == ["usage_event_fold", "usage_event_no_truncate"], name
+        assert triggers == ["usage_event_count", "usage_event_fold", "usage_event_no_truncate"], name
 
 
 @pytest.mark.parametrize("table", ["metering_usageevent", "metering_usageevent_202601"])
