@@ -3,8 +3,8 @@
 Each works on all rows of one statement and touches its rows in key order, so that two writers wait for each other and
 never in a circle. The counters come before the totals everywhere (triggers of one table fire by name), because whoever
 enforces a limit locks its counter before the events are written. Costs are measured in `benchmarks/metering`: the
-value is read once behind a fence (OFFSET 0), groupings are joined to JSON once per group and not per event, and the hash
-of few groups is sorted, not the events.
+value is read once behind a fence (OFFSET 0), groupings are joined to JSON once per group, not per event, and what is
+sorted is the groups, not the events.
 """
 
 from apps.metering.usage_tables_sql import (
@@ -53,7 +53,6 @@ _DIMENSIONS_OF_GROUP = """
         FROM unnest(g.group_by, ARRAY[g.value1, g.value2, g.value3, g.value4, g.value5]) u (name, value)
         WHERE u.name IS NOT NULL) END
 """
-
 
 
 # An absent property and JSON's null are one group with two hashes: the second grouping joins them.
@@ -128,8 +127,8 @@ def last_readings(source: str, *, condition: str) -> str:
         SELECT DISTINCT ON ({LAST_KEY}) {LAST_KEY}, {LAST_ORDER}, value, is_present
         FROM (
             SELECT e.customer_id, m.id AS meter_id, {HOUR_OF_EVENT} AS hour,
-                   coalesce(e.subscription_id, '{NO_SUBSCRIPTION}') AS subscription_id, {EVENT_DIMENSIONS} AS dimensions,
-                   {LABEL_KEY} AS label_key, e.occurred_at, e.received_at, e.recorded_xid, e.batch_position,
+                   coalesce(e.subscription_id, '{NO_SUBSCRIPTION}') AS subscription_id,
+                   {EVENT_DIMENSIONS} AS dimensions, {LABEL_KEY} AS label_key, e.occurred_at, e.received_at, e.recorded_xid, e.batch_position,
                    e.event_key, {EVENT_VALUE} AS value, {IS_PRESENT} AS is_present, m.aggregation
             {source} OFFSET 0
         ) r WHERE r.aggregation IN {LAST_KINDS} AND {condition}

@@ -1,8 +1,8 @@
 """The tables that the ORM cannot describe: events, their identity, their rollups, and how an event is read by a meter.
 
 Shape and order follow measurements (ADR 0010): identity in a narrow key table that COPY meets directly, events in
-monthly partitions without a unique index, rollups kept by statement triggers (`usage_fold_sql.py`). A statement trigger fires
-only for the table that is named, so each partition carries them, too (`usage_guards_sql.py`).
+monthly partitions without a unique index, rollups kept by statement triggers (`usage_fold_sql.py`). A statement trigger
+fires only for the table that is named, so each partition carries them, too (`usage_guards_sql.py`).
 """
 
 # What a meter can add up, the same text for the check of an event and for the database: 20 digits before the point and
@@ -139,7 +139,7 @@ CREATE TRIGGER usage_event_key_no_truncate BEFORE TRUNCATE ON metering_usageeven
 """
 
 # What the rollups keep of an hour for the aggregations that count, sum and max are not made of. `value_area` is the
-# value times the microseconds from each event to the end of its hour: a weighted sum of any whole hours follows from it.
+# value times the microseconds from each event to the end of its hour: a weighted sum of whole hours follows from it.
 # `source_sequence` is the producer's own count of its events; gaps in it are losses.
 WIDEN_AGGREGATES = """
 ALTER TABLE metering_usageaggregate
@@ -174,8 +174,8 @@ CREATE TABLE metering_usagelast (
 ) WITH (fillfactor = 70);
 """
 
-# Live usage of one exact window, whatever instants it begins and ends at: what a limit is judged by. Kept by the trigger
-# for count, sum and max from the instant at which it was opened.
+# Live usage of one exact window, whatever instants it begins and ends at: what a limit is judged by. Kept by the
+# trigger for count, sum and max from the instant at which it was opened.
 CREATE_COUNTERS = f"""
 CREATE TABLE metering_usagecounter (
     counter_id uuid PRIMARY KEY,
