@@ -128,7 +128,8 @@ def last_readings(source: str, *, condition: str) -> str:
         FROM (
             SELECT e.customer_id, m.id AS meter_id, {HOUR_OF_EVENT} AS hour,
                    coalesce(e.subscription_id, '{NO_SUBSCRIPTION}') AS subscription_id,
-                   {EVENT_DIMENSIONS} AS dimensions, {LABEL_KEY} AS label_key, e.occurred_at, e.received_at, e.recorded_xid, e.batch_position,
+                   {EVENT_DIMENSIONS} AS dimensions, {LABEL_KEY} AS label_key,
+                   e.occurred_at, e.received_at, e.recorded_xid, e.batch_position,
                    e.event_key, {EVENT_VALUE} AS value, {IS_PRESENT} AS is_present, m.aggregation
             {source} OFFSET 0
         ) r WHERE r.aggregation IN {LAST_KINDS} AND {condition}
