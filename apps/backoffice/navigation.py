@@ -57,6 +57,7 @@ GROUPS: tuple[tuple[str, tuple[Item, ...]], ...] = (
             Item("Meters", "speed", "metering.meter"),
             Item("Events", "stream", "metering.usageevent"),
             Item("Quarantined events", "report", "metering.quarantinedevent"),
+            Item("Usage imports", "upload_file", "metering.usageimport"),
             Item("Event mappings", "swap_horiz", "metering.eventmapping"),
         ),
     ),

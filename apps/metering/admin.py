@@ -8,6 +8,7 @@ from django.http import HttpRequest
 from unfold.decorators import display
 
 from apps.common.admin import RecordAdmin, number_column, status_column, words_before_colon
+from apps.metering.import_models import UsageImport
 from apps.metering.models import EventMapping, Meter, QuarantinedEvent, UsageEvent
 
 
@@ -110,9 +111,57 @@ class QuarantinedEventAdmin(RecordAdmin):
     status_badge = status_column({"HELD": "warning", "REPLAYED": "success"})
 
 
+class UsageImportAdmin(RecordAdmin):
+    """Files that were read in."""
+
+    purpose = "Files of usage events read in by usage_import: how far each is, and what became of its events."
+    list_display = (
+        "file_name",
+        "accepted_count",
+        "duplicate_count",
+        "conflict_count",
+        "rejected_count",
+        "read_at",
+        "is_finished",
+    )
+    list_filter = ("format",)
+    search_fields = ("file_name",)
+    fact_fields = (
+        "file_name",
+        "is_finished",
+        "accepted_count",
+        "duplicate_count",
+        "conflict_count",
+        "rejected_count",
+        "read_lines",
+        "read_bytes",
+        "read_sha256",
+        "format",
+        "encoding",
+        "mapping_source",
+        "columns",
+        "begun_by_name",
+        "begun_at",
+        "read_at",
+        "finished_at",
+    )
+
+    @display(description="Finished", boolean=True)
+    def is_finished(self, usage_import: UsageImport) -> bool:
+        """Return whether the file was read to its end."""
+        return usage_import.finished_at is not None
+
+    def banner(self, record: UsageImport) -> tuple[str, str] | None:
+        """Say what to do about an import that did not come to its end."""
+        if record.finished_at is not None:
+            return None
+        return "warning", "Not read to its end yet. Give the same file to usage_import again: it goes on where it was."
+
+
 RECORDS = (
     (Meter, MeterAdmin),
     (EventMapping, EventMappingAdmin),
     (UsageEvent, UsageEventAdmin),
     (QuarantinedEvent, QuarantinedEventAdmin),
+    (UsageImport, UsageImportAdmin),
 )

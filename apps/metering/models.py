@@ -16,7 +16,10 @@ from apps.common.models import Entity
 from apps.common.triggers import append_only, fixed_columns, frozen_when, undeletable
 from apps.lifecycle.edges import Edge, status_triggers
 from apps.lifecycle.models import LifecycleModel
-from apps.metering import correction_documents  # noqa: F401  Django finds models through this module
+from apps.metering import (  # Django finds models through this module
+    correction_documents,  # noqa: F401
+    import_models,  # noqa: F401
+)
 
 
 class MeterAggregation(models.TextChoices):

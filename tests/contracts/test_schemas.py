@@ -61,6 +61,7 @@ CHANGEABLE = {
     "metering.watchpolicy": "a setting; the audit trail remembers (cannot be deleted)",
     "metering.usagealert": "machine held by its edges (cannot be deleted)",
     "metering.usagearchive": "machine held by its edges (cannot be deleted)",
+    "metering.usageimport": "book-keeping of a command; what it took in is guarded (cannot be deleted)",
     "metering.usagecounter": "derived from guarded events while its window is watched, moved by their trigger only",
     "payments.paymentmethod": "methods come and go; attempts copy what they charge (cannot be deleted)",
     "payments.sandboxcharge": "stands for the vendor's database, not ours",
