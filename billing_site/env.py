@@ -62,6 +62,25 @@ class Environment(msgspec.Struct, kw_only=True, frozen=True, rename=lambda name:
     invoice_grace_hours: Annotated[
         int, Meta(ge=0, le=720, description="Default hours a cycle draft waits for late usage before it is final.")
     ] = 1
+    usage_loss_alert_bps: Annotated[
+        int, Meta(ge=1, le=10000, description="Alert when a source misses more than this share; 200 are two percent.")
+    ] = 200
+    usage_delay_alert_seconds: Annotated[
+        int,
+        Meta(ge=1, description="Alert when events come later: 1, 5, 30, 60, 300, 900, 3600, 21600 or 86400."),
+    ] = 300
+    usage_clock_alert_seconds: Annotated[
+        int, Meta(ge=1, le=3600, description="Alert when a source's clock runs further ahead of ours than this.")
+    ] = 120
+    usage_retention_months: Annotated[
+        int, Meta(ge=15, le=1200, description="Whole months that raw events stay in the database; then they are filed.")
+    ] = 25
+    usage_archive_dir: Annotated[
+        str, Meta(description="Folder for archived events, shared by all processes; empty: LOCAL_DIR/usage-archive.")
+    ] = ""
+    metrics_token: Annotated[
+        str, Meta(description="Bearer token for /metrics; empty: /metrics is open and names no tenant.")
+    ] = ""
     log_level: Annotated[
         str, Meta(pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="Lowest level written to the log.")
     ] = "INFO"

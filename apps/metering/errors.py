@@ -1,6 +1,6 @@
 """Anticipated failures of meters, mappings, batches and quarantined events."""
 
-from apps.common.errors import Conflict, Invalid, NotFound
+from apps.common.errors import Conflict, DomainError, Invalid, NotFound
 
 
 class MeterInvalid(Invalid):
@@ -67,6 +67,48 @@ class ReplayRefused(Conflict):
     """The event was refused again, or contradicts what is stored; it stays in quarantine."""
 
     code = "replay_refused"
+
+
+class HeartbeatInvalid(Invalid):
+    """A heartbeat whose window or number makes no sense; each field is named."""
+
+    code = "heartbeat_invalid"
+
+
+class HeartbeatConflict(Conflict):
+    """The source said something else about this window, or about one that overlaps it."""
+
+    code = "heartbeat_conflict"
+
+
+class WatchPolicyInvalid(Invalid):
+    """Limits of what is watched that cannot hold; each field is named."""
+
+    code = "watch_policy_invalid"
+
+
+class AnomalyRuleInvalid(Invalid):
+    """A rule for unusual usage that cannot hold; each field is named."""
+
+    code = "anomaly_rule_invalid"
+
+
+class UsageMonthArchived(Conflict):
+    """The raw events of a month are in the archive; restore it, then ask again."""
+
+    code = "usage_month_archived"
+
+
+class ArchiveRefused(Conflict):
+    """The month cannot be archived, retired or restored now; the reason says what is in the way."""
+
+    code = "usage_archive_refused"
+
+
+class ArchiveBroken(DomainError):
+    """A file of the archive does not hold what was written into it; nothing was changed."""
+
+    code = "usage_archive_broken"
 
 
 class EventRefused(Exception):

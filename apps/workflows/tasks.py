@@ -10,7 +10,7 @@ from apps.common.actors import SCHEDULE
 from apps.common.tasks import for_each_tenant, tenant_task, wake_each_tenant
 from apps.messaging import services as messaging_services
 from apps.metering import services as metering_services
-from apps.workflows import advance_usage, collection, cycle_close, invariants, relay
+from apps.workflows import advance_usage, collection, cycle_close, invariants, relay, usage_watch
 
 
 @shared_task(name="workflows.outbox_relay_all")
@@ -89,3 +89,19 @@ def usage_partitions_all(**_future: Any) -> None:
 def invariants_check_all(**_future: Any) -> None:
     """Check what must always hold."""
     for_each_tenant(lambda schema_name: invariants.invariants_check(at=clock.now()), job="invariants")
+
+
+@shared_task(name="workflows.usage_watch_all")
+def usage_watch_all(**_future: Any) -> None:
+    """Look at the sources of usage for what is missing, late or silent."""
+    for_each_tenant(
+        lambda schema_name: usage_watch.sources_watch(actor=SCHEDULE, at=clock.now()), job="watch sources of usage"
+    )
+
+
+@shared_task(name="workflows.unusual_usage_watch_all")
+def unusual_usage_watch_all(**_future: Any) -> None:
+    """Compare the last whole hour of each customer and meter with its usual one."""
+    for_each_tenant(
+        lambda schema_name: usage_watch.unusual_usage_watch(actor=SCHEDULE, at=clock.now()), job="watch unusual usage"
+    )

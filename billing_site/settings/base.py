@@ -14,6 +14,7 @@ from billing_site.settings.components.billing import *  # noqa: E402
 from billing_site.settings.components.celery import *  # noqa: E402
 from billing_site.settings.components.database import *  # noqa: E402
 from billing_site.settings.components.logging import *  # noqa: E402
+from billing_site.settings.components.metering import *  # noqa: E402
 from billing_site.settings.components.payments import *  # noqa: E402
 from billing_site.settings.components.rest import *  # noqa: E402
 from billing_site.settings.components.security import *  # noqa: E402

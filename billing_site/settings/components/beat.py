@@ -28,6 +28,10 @@ BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "resolve unknown payments": _every(60, "workflows.payments_resolve_all"),
     # Months are cut ahead, because an event must never wait for DDL.
     "make usage partitions": _every(3600, "workflows.usage_partitions_all"),
+    # What a source lost, or whether it fell silent, is known a minute after it could be.
+    "watch sources of usage": _every(60, "workflows.usage_watch_all"),
+    # An hour is judged once it is over; four looks at it, because a tick may be missed.
+    "watch unusual usage": _every(900, "workflows.unusual_usage_watch_all"),
     # Invariants are watched in production, not only in tests.
     "check invariants": _every(3600, "workflows.invariants_check_all"),
 }
