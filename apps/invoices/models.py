@@ -10,7 +10,7 @@ from apps.common.fields import CurrencyField, MinorUnitsField, QuantityField
 from apps.common.models import Entity
 from apps.common.triggers import append_only, frozen_when, part_open_while, undeletable
 from apps.customers.models import Customer
-from apps.invoices.triggers import adds_up, discount_frozen, uses_given_back
+from apps.invoices.triggers import adds_up, adjustments_given_back, discount_frozen, uses_given_back
 from apps.lifecycle.edges import Edge, status_triggers
 from apps.lifecycle.models import LifecycleModel
 from apps.subscriptions.models import BillingPeriod, Subscription
@@ -104,6 +104,7 @@ class InvoiceKind(models.TextChoices):
     START = "START", "Start: what is billed in advance when a subscription begins"
     CYCLE = "CYCLE", "Cycle: the close of a billing period"
     USAGE = "USAGE", "Usage: what was used on charges that are billed event by event"
+    ADJUSTMENT = "ADJUSTMENT", "Adjustment: a difference to what earlier documents billed"
 
 
 class Invoice(LifecycleModel):
@@ -117,7 +118,7 @@ class Invoice(LifecycleModel):
     customer = models.ForeignKey(Customer, on_delete=models.PROTECT, related_name="invoices")
     subscription = models.ForeignKey(Subscription, null=True, on_delete=models.PROTECT, related_name="invoices")
     billing_period = models.ForeignKey(BillingPeriod, null=True, on_delete=models.PROTECT, related_name="invoices")
-    kind = models.CharField(max_length=8, choices=InvoiceKind)
+    kind = models.CharField(max_length=10, choices=InvoiceKind)
     status = FSMField(choices=InvoiceStatus, default=InvoiceStatus.DRAFT, protected=True)
     currency = CurrencyField()
 
@@ -221,6 +222,7 @@ class Invoice(LifecycleModel):
             ),
             adds_up(name="invoice_adds_up"),
             uses_given_back(name="invoice_gives_uses_back"),
+            adjustments_given_back(name="invoice_gives_adjustments_back"),
         ]
 
     def __str__(self) -> str:
@@ -269,7 +271,7 @@ class InvoiceLine(Entity):
     invoice = models.ForeignKey(Invoice, on_delete=models.PROTECT, related_name="lines")
     position = models.PositiveIntegerField()
     code = models.CharField(max_length=60)
-    kind = models.CharField(max_length=12, help_text="base_fee, fixed_fee, usage or commitment; decides the account.")
+    kind = models.CharField(max_length=12, help_text="base_fee, fixed_fee, credit, usage, commitment or adjustment.")
     description = models.CharField(max_length=200)
     quantity = QuantityField()
     unit_name = models.CharField(max_length=40, blank=True)
@@ -470,3 +472,7 @@ class BillingRunItem(Entity):
 
     def __str__(self) -> str:
         return f"{self.billing_period_id}: {self.outcome}"
+
+
+# Adjustments have a module of their own; Django finds them from here.
+from apps.invoices.adjustment_models import Adjustment, AdjustmentLine  # noqa: E402, F401

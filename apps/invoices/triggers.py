@@ -61,6 +61,24 @@ def uses_given_back(*, name: str) -> pgtrigger.Trigger:
     )
 
 
+def adjustments_given_back(*, name: str) -> pgtrigger.Trigger:
+    """
+    Free the adjustments that stand on a draft when it is dropped: they are for the next document then.
+
+    Done here and not by services, so that no way to discard a document can forget it.
+    """
+    return pgtrigger.Trigger(
+        name=name,
+        when=pgtrigger.After,
+        operation=pgtrigger.UpdateOf("status"),
+        condition=pgtrigger.Q(new__status="DISCARDED"),
+        func="""
+            UPDATE invoices_adjustment SET invoice_id = NULL WHERE invoice_id = NEW.id AND status = 'APPROVED';
+            RETURN NULL;
+        """,
+    )
+
+
 def discount_frozen(*, name: str) -> list[pgtrigger.Trigger]:
     """
     Let discounts of a document be written only while it is a draft; later nothing changes but that a use is freed.

@@ -336,7 +336,16 @@ class QuarantinedEvent(LifecycleModel):
         self.closed_at = at
 
 
-# Tables of what is watched have a module of their own; Django finds them from here.
+# Tables of late usage and of what is watched have modules of their own; Django finds them from here.
+from apps.metering.late_models import (  # noqa: E402
+    LatePolicy,
+    LateUsage,
+    LateUsagePolicy,
+    LateUsageStatus,
+    UsageFollower,
+    UsageNews,
+    UsageWindow,
+)
 from apps.metering.watching_models import (  # noqa: E402
     AnomalyRule,
     SourceHeartbeat,
@@ -352,6 +361,10 @@ from apps.metering.watching_models import (  # noqa: E402
 __all__ = [
     "AnomalyRule",
     "EventMapping",
+    "LatePolicy",
+    "LateUsage",
+    "LateUsagePolicy",
+    "LateUsageStatus",
     "Meter",
     "MeterAggregation",
     "QuarantineStatus",
@@ -364,7 +377,10 @@ __all__ = [
     "UsageArchive",
     "UsageEvent",
     "UsageEventKey",
+    "UsageFollower",
+    "UsageNews",
     "UsageProof",
     "UsageSource",
+    "UsageWindow",
     "WatchPolicy",
 ]

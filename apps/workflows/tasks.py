@@ -9,6 +9,7 @@ from apps.common import clock
 from apps.common.actors import SCHEDULE
 from apps.common.tasks import for_each_tenant, tenant_task, wake_each_tenant
 from apps.messaging import services as messaging_services
+from apps.metering import following
 from apps.metering import services as metering_services
 from apps.workflows import advance_usage, collection, cycle_close, invariants, relay, usage_watch
 
@@ -36,6 +37,18 @@ def billing_run_all(**_future: Any) -> None:
 def billing_run(*, schema_name: str, **_future: Any) -> None:
     """Begin and close what is due in one tenant."""
     cycle_close.billing_run_if_due(actor=SCHEDULE, at=clock.now(), wall_at=clock.now())
+
+
+@shared_task(name="workflows.usage_follow_all")
+def usage_follow_all(**_future: Any) -> None:
+    """Wake each tenant's follower."""
+    wake_each_tenant(usage_follow)
+
+
+@tenant_task(name="workflows.usage_follow")
+def usage_follow(*, schema_name: str, **_future: Any) -> None:
+    """Process one tenant's new events."""
+    following.usage_follow(at=clock.now())
 
 
 @shared_task(name="workflows.usage_bill_all")

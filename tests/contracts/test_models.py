@@ -19,11 +19,13 @@ TERMINAL = {
     "subscriptions.billingperiod": {"CLOSED"},
     "invoices.invoice": {"PAID", "DISCARDED", "VOID"},
     "invoices.billingrun": {"COMPLETED"},
+    "invoices.adjustment": {"REJECTED", "CANCELED"},
     "payments.paymentattempt": {"SUCCEEDED", "FAILED"},
     "notifications.mail": {"SENT"},
     "metering.quarantinedevent": {"REPLAYED", "EDITED", "DISCARDED"},
     "metering.usagecorrection": {"APPLIED", "REJECTED", "CANCELED"},
     "metering.usagealert": {"CLOSED"},
+    "metering.lateusage": {"NOTHING_DUE", "WAIVED"},
     "metering.usagearchive": {"ABANDONED"},
 }
 # Instants whose names read better without the suffix; each with the reason.

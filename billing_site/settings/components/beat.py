@@ -20,6 +20,8 @@ BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "seal journal and audit": _every(5, "workflows.journal_seal_all"),
     # Time zones make some customer's period end in every hour; a minute keeps test clocks lively too.
     "close due periods": _every(60, "workflows.billing_run_all"),
+    # What the accepting request need not do is done seconds later: late usage, sources, whom there is news of.
+    "follow usage": _every(10, "workflows.usage_follow_all"),
     # Charges in advance are billed when the usage happens, not at the end of its period.
     "bill usage in advance": _every(60, "workflows.usage_bill_all"),
     # Drafts past their grace become documents.
