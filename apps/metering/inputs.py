@@ -16,6 +16,7 @@ class MeterInput:
     value_property: str = ""
     operation_property: str = ""
     has_carry_over: bool = False
+    weight_property: str = ""
     unit_name: str = ""
     filters: Mapping[str, Any] = field(default_factory=dict)
     group_by: Sequence[str] = ()

@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from django.db.models import Q, QuerySet
 
 from apps.common import ids
 from apps.common.db import fetch_all
-from apps.metering import usage_sql
+from apps.metering import usage_compare_sql
 from apps.metering.errors import EventMappingUnknown, MeterUnknown, QuarantinedEventUnknown
 from apps.metering.event_documents import measure_event_documents
 from apps.metering.models import EventMapping, Meter, QuarantinedEvent
@@ -48,20 +48,28 @@ __all__ = [
 ]
 
 
+_COMPARISONS: Final = {
+    "total": usage_compare_sql.TOTALS,
+    "last reading": usage_compare_sql.LAST,
+    "counter": usage_compare_sql.COUNTERS,
+}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AggregateDifference:
-    """A running total that is not what its raw events add up to; (count, sum, max) of both, or nothing."""
+    """A rollup that is not what its raw events give; what they give and what it says, or nothing."""
 
     customer_id: UUID
     meter_id: UUID
+    kind: str  # total, last reading or counter
     hour_at: datetime
     rebuilt: tuple[Any, ...]
     stored: tuple[Any, ...]
 
     def __str__(self) -> str:
         return (
-            f"customer {self.customer_id}, meter {self.meter_id}, hour {self.hour_at.isoformat()}: "
-            f"events give {self.rebuilt}, the total says {self.stored}"
+            f"customer {self.customer_id}, meter {self.meter_id}, {self.kind} of {self.hour_at.isoformat()}: "
+            f"events give {self.rebuilt}, the {self.kind} says {self.stored}"
         )
 
 
@@ -104,19 +112,36 @@ def event_mapping_current(*, source: str) -> EventMapping:
 
 
 def aggregates_compare(
-    *, limit: int, customer_id: UUID | None = None, since: datetime | None = None
+    *, limit: int, customer_id: UUID | None = None, since: datetime | None = None, until: datetime | None = None
 ) -> list[AggregateDifference]:
     """
-    Rebuild the running totals from the raw events, of all customers or one, and return where they differ.
+    Make totals, last readings and counters anew from the raw events and return where they differ.
 
-    :param since: look at the hours from the one that holds this instant on; without it, at all of them
+    :param customer_id: look at one customer; without it, at all of them
+    :param since: look at the hours from the one that holds this instant on; without it, from the first
+    :param until: look at the hours before the one that holds this instant; without it, to the last
     """
-    since_hour = None if since is None else hour_of(since)
-    rows = fetch_all(usage_sql.COMPARE, {"limit": limit, "customer_id": customer_id, "since": since_hour})
-    return [
-        AggregateDifference(customer_id=row[0], meter_id=row[1], hour_at=row[2], rebuilt=row[3:6], stored=row[6:9])
-        for row in rows
-    ]
+    asked = {
+        "limit": limit,
+        "customer_id": customer_id,
+        "since": None if since is None else hour_of(since),
+        "until": None if until is None else hour_of(until),
+    }
+    differences: list[AggregateDifference] = []
+    for kind, statement in _COMPARISONS.items():
+        for customer, meter, hour_at, *values in fetch_all(statement, asked):
+            half = len(values) // 2
+            differences.append(
+                AggregateDifference(
+                    customer_id=customer,
+                    meter_id=meter,
+                    kind=kind,
+                    hour_at=hour_at,
+                    rebuilt=tuple(values[:half]),
+                    stored=tuple(values[half:]),
+                )
+            )
+    return differences[:limit]
 
 
 def quarantined_queryset() -> QuerySet[QuarantinedEvent]:

@@ -40,7 +40,7 @@ __all__ = [
     "usage_partitions_ensure",
 ]
 
-_METERS_LOCK: Final = "metering:meters"
+METERS_LOCK: Final = "metering:meters"
 _NULL: Final = r"\N"
 _CLOSED_WORDS: Final = {
     QuarantineStatus.REPLAYED.value: "it was replayed already and counts under its own id",
@@ -76,7 +76,7 @@ def meter_define(*, data: MeterInput, actor: Actor, at: datetime) -> Meter:
         summary = "; ".join(f"{problem.pointer}: {problem.detail}" for problem in problems)
         raise MeterInvalid(f"The meter cannot be accepted. {summary}", problems=problems)
     # Alone with the meters: no event is half-way in, so each is counted by this version or was written before it.
-    locks.advisory_lock(_METERS_LOCK)
+    locks.advisory_lock(METERS_LOCK)
     terms = {**asdict(data), "filters": dict(data.filters), "group_by": list(data.group_by), "rules": dict(data.rules)}
     current = Meter.objects.filter(code=data.code, retired_at__isnull=True).first()
     if current is not None:
@@ -151,7 +151,7 @@ def meters_hold(*, event_types: Iterable[str]) -> dict[str, list[MeterTerms]]:
     :raises django.db.OperationalError: if somebody who defines one does not end within LOCK_WAIT_MS_MAX
     """
     fetch_all("SELECT set_config('lock_timeout', %s, true)", [f"{locks.LOCK_WAIT_MS_MAX}ms"])
-    fetch_all(usage_store_sql.METERS_HOLD, [f"{tenancy_context.current_schema()}:{_METERS_LOCK}"])
+    fetch_all(usage_store_sql.METERS_HOLD, [f"{tenancy_context.current_schema()}:{METERS_LOCK}"])
     by_type: dict[str, list[MeterTerms]] = {}
     for meter in Meter.objects.filter(event_type__in=set(event_types)).order_by("code", "version"):
         by_type.setdefault(meter.event_type, []).append(MeterTerms.of(meter))

@@ -68,7 +68,10 @@ class Tally:
     __slots__ = ("_fold", "event_count", "starts_at")
 
     def __init__(self, *, meter: MeterDefinition, starts_at: datetime) -> None:
-        self._fold = start_fold(aggregation=Aggregation(meter.aggregation), starts_at=starts_at)
+        # Where an event stands for several, what is counted is what they stand for.
+        is_weighed = meter.aggregation == Aggregation.COUNT and meter.weight_property != ""
+        kind = Aggregation.SUM if is_weighed else Aggregation(meter.aggregation)
+        self._fold = start_fold(aggregation=kind, starts_at=starts_at)
         self.starts_at = starts_at
         self.event_count = 0
 

@@ -1,8 +1,9 @@
 """
 How much of a meter a customer used in a window, and what a charge needs beside that quantity.
 
-Count, sum and max come from the running totals, with raw events at the edges; the other aggregations fold the raw
-events themselves. As an earlier reader saw it, by its snapshot, every one of them is the fold of the raw events.
+What is there now comes from the rollups, with raw events at the edges (`usage_rollups.py`). What an earlier reader saw,
+by its snapshot, is the fold of the raw events. What a charge needs by event, or by the cell of a price matrix for
+aggregations whose groups cannot be joined, is folded from raw events in either case.
 """
 
 from collections.abc import Sequence
@@ -28,9 +29,10 @@ from apps.metering.usage_folds import (
     usage_quantity_of,
 )
 from apps.metering.usage_readings import counted_events, usage_scope
+from apps.metering.usage_rollups import rollup_quantity
 
-# What of (count, sum, max) the running totals keep of it is the aggregate itself.
-TOTALLED: Final = (Aggregation.COUNT, Aggregation.SUM, Aggregation.MAX)
+# What of (count, sum, max) the totals of groups keep can be joined to the aggregate of a cell.
+_JOINABLE: Final = (Aggregation.COUNT, Aggregation.SUM, Aggregation.MAX)
 
 
 def usage_quantity(
@@ -44,10 +46,8 @@ def usage_quantity(
     scope = usage_scope(
         meter=meter, customer_id=customer_id, subscription_id=subscription_id, starts_at=starts_at, ends_at=ends_at
     )
-    if meter.aggregation not in TOTALLED:
-        return _folded_quantity(meter, scope, None)
-    (row,) = fetch_all(usage_sql.QUANTITY, scope)
-    return _totalled_quantity(meter, row)
+    read = rollup_quantity(meter=meter, scope=scope)
+    return usage_quantity_of(meter=meter, exact=read.exact, event_count=read.event_count, snapshot=read.snapshot)
 
 
 def usage_quantity_from_events(
@@ -63,7 +63,7 @@ def usage_quantity_from_events(
     scope = usage_scope(
         meter=meter, customer_id=customer_id, subscription_id=subscription_id, starts_at=starts_at, ends_at=ends_at
     )
-    if meter.aggregation not in TOTALLED:
+    if meter.aggregation not in _JOINABLE:
         return _folded_quantity(meter, scope, snapshot)
     (row,) = fetch_all(usage_sql.QUANTITY_FROM_EVENTS, {**scope, "snapshot": snapshot})
     return _totalled_quantity(meter, row)
@@ -94,7 +94,7 @@ def usage_basis(
         meter=meter, customer_id=customer_id, subscription_id=subscription_id, starts_at=starts_at, ends_at=ends_at
     )
     is_by_cell = need is BasisNeed.UNITS_BY_CELL
-    if is_by_cell and meter.aggregation in TOTALLED:
+    if is_by_cell and meter.aggregation in _JOINABLE:
         return _groups(meter, terms, scope, snapshot).basis
     properties = _matrix_properties(meter, terms) if is_by_cell else properties_needed(terms)
     with counted_events(
@@ -133,7 +133,7 @@ def usage_measure(
         "starts_at": starts_at,
         "ends_at": ends_at,
     }
-    if basis_needed(terms) is BasisNeed.UNITS_BY_CELL and meter.aggregation in TOTALLED:
+    if basis_needed(terms) is BasisNeed.UNITS_BY_CELL and meter.aggregation in _JOINABLE:
         return _groups(meter, terms, usage_scope(**window), None)
     usage = usage_quantity(**window)
     return UsageMeasure(usage=usage, basis=usage_basis(**window, terms=terms, snapshot=usage.snapshot))
@@ -156,19 +156,18 @@ def usage_events_sample(
     return list(UsageEvent.objects.raw(usage_sql.EVENTS_SAMPLE, {**scope, "snapshot": snapshot, "limit": limit}))
 
 
-def totalled_aggregate(meter: Meter, count: int, total: Any, largest: Any) -> Decimal:
-    """Return the aggregate of a meter whose running totals hold it."""
-    kept = {Aggregation.COUNT: count, Aggregation.SUM: total, Aggregation.MAX: largest}
-    return Decimal(kept[Aggregation(meter.aggregation)])
-
-
 def _totalled_quantity(meter: Meter, row: Sequence[Any]) -> UsageQuantity:
     count, total, largest, snapshot = row
-    exact = totalled_aggregate(meter, count, total, largest)
+    exact = _joined(meter, total, largest)
     return usage_quantity_of(meter=meter, exact=exact, event_count=count, snapshot=str(snapshot))
 
 
-def _folded_quantity(meter: Meter, scope: dict[str, Any], snapshot: str | None) -> UsageQuantity:
+def _joined(meter: Meter, total: Any, largest: Any) -> Decimal:
+    """Return the aggregate that a total or a largest value is; what counts one each is a total, too."""
+    return Decimal(largest if meter.aggregation == Aggregation.MAX else total)
+
+
+def _folded_quantity(meter: Meter, scope: dict[str, Any], snapshot: str) -> UsageQuantity:
     window = {"starts_at": scope["starts_at"], "ends_at": scope["ends_at"]}
     with counted_events(meter=meter, scope=scope, snapshot=snapshot, carries_over=meter.has_carry_over) as (
         seen,
@@ -192,9 +191,7 @@ def _groups(meter: Meter, terms: ChargeTerms, scope: dict[str, Any], snapshot: s
         basis=fold_group_totals(
             meter=meter,
             terms=terms,
-            totals=(
-                (texts, totalled_aggregate(meter, count, total, largest)) for texts, count, total, largest in groups
-            ),
+            totals=((texts, _joined(meter, total, largest)) for texts, _count, total, largest in groups),
         ),
     )
 

@@ -19,7 +19,7 @@ from apps.metering.usage_folds import CountedEvent
 
 ROWS_FETCHED: Final = 2_000
 # Before any event there can be.
-_BEGINNING: Final = datetime(YEAR_MIN, 1, 1, tzinfo=UTC)
+BEGINNING: Final = datetime(YEAR_MIN, 1, 1, tzinfo=UTC)
 _JUST_BEFORE: Final = timedelta(microseconds=1)
 _HOUR: Final = timedelta(hours=1)
 
@@ -76,7 +76,7 @@ def counted_events(
     """
     asked = {**scope, "properties": list(properties), "group_by": list(group_by), "names_events": names_events}
     carried: list[CountedEvent] = []
-    reads_from = _BEGINNING if carries_over else scope["starts_at"]
+    reads_from = BEGINNING if carries_over else scope["starts_at"]
     if snapshot is None and carries_over and meter.aggregation == Aggregation.WEIGHTED_SUM:
         snapshot, carried = _levels(asked)
         reads_from = scope["starts_at"]

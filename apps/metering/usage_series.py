@@ -9,25 +9,24 @@ import json
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from itertools import islice, pairwise
 from typing import Any, Final
 from uuid import UUID
 
-from apps.common.db import fetch_all
 from apps.common.errors import FieldProblem
-from apps.metering import usage_sql
+from apps.engine.aggregation import Aggregation
 from apps.metering.errors import UsageQueryInvalid
 from apps.metering.models import Meter
 from apps.metering.usage_folds import CountedEvent, Tally, one_spelling
-from apps.metering.usage_quantities import TOTALLED, totalled_aggregate
-from apps.metering.usage_readings import counted_events, hour_of, usage_scope
+from apps.metering.usage_readings import counted_events, usage_scope
+from apps.metering.usage_rollups import SPANS, pieces_of, rollup_quantity, rollup_series
 
-GRANULARITIES: Final = ("hour", "day", "month")
+GRANULARITIES: Final = tuple(SPANS)
 # A reader who wants more asks for coarser pieces, or in parts.
 BUCKETS_MAX: Final = 10_000
-_SPANS: Final = {"hour": timedelta(hours=1), "day": timedelta(days=1), "month": timedelta(days=28)}
+_SHORTEST: Final = {"hour": timedelta(hours=1), "day": timedelta(days=1), "month": timedelta(days=28)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +60,9 @@ def usage_series(
     scope = usage_scope(
         meter=meter, customer_id=customer_id, subscription_id=subscription_id, starts_at=starts_at, ends_at=ends_at
     )
-    read = _totalled if meter.aggregation in TOTALLED else _folded
+    # What is there in a piece depends on every piece before it.
+    is_folded = meter.aggregation == Aggregation.UNIQUE_COUNT and meter.has_carry_over
+    read = _folded if is_folded else _rolled_up
     with closing(read(meter, scope, granularity, group_by)) as pieces:
         buckets = list(islice(pieces, BUCKETS_MAX + 1))
     if len(buckets) > BUCKETS_MAX:
@@ -77,30 +78,44 @@ def usage_between(
     *, meter: Meter, customer_id: UUID, subscription_id: UUID | None, edges: Sequence[datetime]
 ) -> list[UsageBucket]:
     """
-    Return usage between each two neighbouring edges, such as the midnights of a time zone, folded from raw events.
+    Return usage between each two neighbouring edges, such as the midnights of a time zone.
 
     Pieces without usage are left out. For aggregations whose hours do not add up to days.
     """
-    if len(edges) < 2:
-        return []
-    scope = usage_scope(
-        meter=meter, customer_id=customer_id, subscription_id=subscription_id, starts_at=edges[0], ends_at=edges[-1]
-    )
-    with counted_events(meter=meter, scope=scope, snapshot=None, carries_over=meter.has_carry_over) as (_seen, events):
-        return list(_fold_pieces(meter, pairwise(edges), scope, events))
+    buckets = []
+    for starts_at, ends_at in pairwise(edges):
+        scope = usage_scope(
+            meter=meter, customer_id=customer_id, subscription_id=subscription_id, starts_at=starts_at, ends_at=ends_at
+        )
+        read = rollup_quantity(meter=meter, scope=scope)
+        if read.exact or read.event_count:
+            buckets.append(
+                UsageBucket(
+                    starts_at=starts_at, group={}, quantity=one_spelling(read.exact), event_count=read.event_count
+                )
+            )
+    return buckets
 
 
-def _totalled(meter: Meter, scope: dict[str, Any], granularity: str, group_by: Sequence[str]) -> Generator[UsageBucket]:
-    asked = {**scope, "granularity": granularity, "group_by": list(group_by), "limit": BUCKETS_MAX + 1}
-    for bucket_at, group, count, total, largest in fetch_all(usage_sql.SERIES, asked):
-        yield _bucket(bucket_at.astimezone(UTC), group, totalled_aggregate(meter, count, total, largest), count)
+def _rolled_up(
+    meter: Meter, scope: dict[str, Any], granularity: str, group_by: Sequence[str]
+) -> Generator[UsageBucket]:
+    pieces = rollup_series(meter=meter, scope=scope, granularity=granularity, group_by=group_by, limit=BUCKETS_MAX + 1)
+    for piece in pieces:
+        yield UsageBucket(
+            starts_at=piece.starts_at,
+            group=piece.group,
+            quantity=one_spelling(piece.exact),
+            event_count=piece.event_count,
+        )
 
 
 def _folded(meter: Meter, scope: dict[str, Any], granularity: str, group_by: Sequence[str]) -> Generator[UsageBucket]:
+    window = {"starts_at": scope["starts_at"], "ends_at": scope["ends_at"]}
     with counted_events(
         meter=meter, scope=scope, snapshot=None, group_by=group_by, carries_over=meter.has_carry_over
     ) as (_snapshot, events):
-        yield from _fold_pieces(meter, _pieces(scope["starts_at"], scope["ends_at"], granularity), scope, events)
+        yield from _fold_pieces(meter, pieces_of(**window, granularity=granularity), scope, events)
 
 
 def _fold_pieces(
@@ -129,22 +144,6 @@ def _fold_pieces(
                 yield _bucket(bucket_at, group, one_spelling(exact), tally.event_count)
 
 
-def _pieces(starts_at: datetime, ends_at: datetime, granularity: str) -> Iterator[tuple[datetime, datetime]]:
-    """Yield each piece of a window: where its hour, day or month begins, and where it ends inside the window."""
-    bucket_at = hour_of(starts_at)
-    if granularity != "hour":
-        bucket_at = bucket_at.replace(hour=0)
-    if granularity == "month":
-        bucket_at = bucket_at.replace(day=1)
-    while bucket_at < ends_at:
-        following = bucket_at + _SPANS[granularity]
-        if granularity == "month":
-            # From the 1st, 28 days and 4 more always lie in the next month.
-            following = (following + timedelta(days=4)).replace(day=1)
-        yield bucket_at, min(following, ends_at)
-        bucket_at = following
-
-
 def _bucket(starts_at: datetime, group: str, quantity: Decimal, event_count: int) -> UsageBucket:
     return UsageBucket(
         starts_at=starts_at,
@@ -162,7 +161,7 @@ def _series_problems(
     if granularity not in GRANULARITIES:
         detail = f"granularity is one of {', '.join(GRANULARITIES)}"
         problems.append(FieldProblem("/granularity", "granularity_unknown", detail))
-    elif (ends_at - starts_at) // _SPANS[granularity] > BUCKETS_MAX:
+    elif (ends_at - starts_at) // _SHORTEST[granularity] > BUCKETS_MAX:
         detail = f"the window has more than {BUCKETS_MAX} pieces; ask for coarser ones or a shorter window"
         problems.append(FieldProblem("/to", "window_too_long", detail))
     if ends_at <= starts_at:

@@ -2,14 +2,18 @@
 
 import itertools
 import json
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
+from apps.common import ids
 from apps.common.actors import OPERATOR
 from apps.customers import selectors as customer_selectors
+from apps.customers.models import Customer
 from apps.metering import services
 from apps.metering.inputs import MeterInput
-from apps.metering.models import EventMapping, Meter
+from apps.metering.models import EventMapping, Meter, UsageCancellation, UsageEvent
+from apps.metering.usage_counters import COUNTED, CounterWindow
 from apps.workflows import clocks, usage_intake
 from apps.workflows.usage_intake import IntakeResult
 
@@ -78,3 +82,31 @@ def events(
     result = send(*batch, at=at)
     assert result.accepted == count, result.to_document()
     return result
+
+
+def counter_windows(
+    meters: Iterable[Meter], customer: Customer, window: tuple[datetime, datetime]
+) -> list[CounterWindow]:
+    """Return the windows of those meters that a counter can follow."""
+    return [
+        CounterWindow(
+            meter=meter, customer_id=customer.id, subscription_id=None, starts_at=window[0], ends_at=window[1]
+        )
+        for meter in meters
+        if meter.aggregation in COUNTED
+    ]
+
+
+def cancel(stored: Iterable[UsageEvent], at: datetime) -> None:
+    """Write the rows that a correction writes for events that are to count no more."""
+    UsageCancellation.objects.bulk_create(
+        UsageCancellation(
+            event_key=event.event_key,
+            customer_id=event.customer_id,
+            type=event.type,
+            occurred_at=event.occurred_at,
+            correction_id=ids.new_id(),
+            cancelled_at=at,
+        )
+        for event in stored
+    )

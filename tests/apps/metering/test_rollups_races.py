@@ -1,0 +1,117 @@
+"""Rollups and counters while several write at once, on real commits."""
+
+from datetime import timedelta
+from functools import partial
+
+import pytest
+
+from apps.common import ids
+from apps.metering import selectors, usage_counters
+from apps.metering.models import UsageCounter, UsageEvent
+from tests.apps.metering.readings import DAY
+from tests.builders import customers, metering
+from tests.races import race
+
+pytestmark = pytest.mark.races
+
+
+def test_cancelling_while_events_pour_in_loses_and_doubles_nothing(committed_tenant, at):
+    """S050: the totals of the hour are made anew under the lock that the intake of the same hour needs."""
+    code = f"pour-{ids.new_id()}"
+    customer = customers.customer(external_id=code)
+    meter = metering.meter(code="pour", event_type=f"{code}.call")
+    largest = metering.meter(code="pour-max", event_type=f"{code}.call", aggregation="max", value_property="n")
+    latest = metering.meter(code="pour-last", event_type=f"{code}.call", aggregation="latest", value_property="n")
+    window = (DAY, DAY + timedelta(days=1))
+    usage_counters.usage_counters_open(windows=metering.counter_windows([meter, largest], customer, window), at=at)
+
+    def batch(writer: int, size: int) -> list[dict]:
+        return [
+            metering.event(
+                customer=code,
+                id=f"{code}-{writer}-{number}",
+                type=f"{code}.call",
+                occurred_at=(DAY + timedelta(minutes=number)).isoformat(),
+                properties={"n": str(writer * 1000 + number)},
+            )
+            for number in range(size)
+        ]
+
+    assert metering.send(*batch(9, 60), at=at).accepted == 60
+    wrong = list(UsageEvent.objects.filter(customer_id=customer.id))
+
+    def pour(writer: int) -> int:
+        return sum(metering.send(*batch(writer, 60)[n : n + 10], at=at).accepted for n in range(0, 60, 10))
+
+    answers = race(
+        committed_tenant,
+        [
+            partial(pour, 1),
+            partial(pour, 2),
+            partial(metering.cancel, wrong[:30], at),
+            partial(metering.cancel, wrong[30:], at),
+        ],
+    )
+    assert answers == [60, 60, None, None]
+    scope = {"customer_id": customer.id, "subscription_id": None, "starts_at": window[0], "ends_at": window[1]}
+    assert selectors.usage_quantity(meter=meter, **scope).raw == 120
+    assert selectors.usage_quantity(meter=largest, **scope).raw == 2059
+    assert selectors.usage_quantity(meter=latest, **scope).raw == 2059
+    assert sorted(UsageCounter.objects.filter(customer_id=customer.id).values_list("used_units", flat=True)) == [
+        120,
+        2059,
+    ]
+    assert selectors.aggregates_compare(limit=3, customer_id=customer.id) == []
+
+
+def test_a_reader_with_an_earlier_snapshot_goes_on_seeing_what_was_cancelled_later(committed_tenant, at):
+    """S082: a line that was billed is proven by what was there then; what was cancelled since is a difference."""
+    code = f"then-{ids.new_id()}"
+    customer = customers.customer(external_id=code)
+    meter = metering.meter(code="then", event_type=f"{code}.call")
+    events = [metering.event(customer=code, type=f"{code}.call", occurred_at=DAY.isoformat()) for _ in range(3)]
+    assert metering.send(*events, at=at).accepted == 3
+    scope = {
+        "meter": meter,
+        "customer_id": customer.id,
+        "subscription_id": None,
+        "starts_at": DAY,
+        "ends_at": DAY + timedelta(minutes=5),
+    }
+    before = selectors.usage_quantity(**scope)
+    metering.cancel(UsageEvent.objects.filter(customer_id=customer.id, event_id=events[0]["id"]), at)
+    after = selectors.usage_quantity(**scope)
+    assert (before.raw, after.raw) == (3, 2)
+    assert selectors.usage_quantity_from_events(**scope, snapshot=before.snapshot).raw == 3
+    assert selectors.usage_quantity_from_events(**scope, snapshot=after.snapshot).raw == 2
+
+
+def test_a_counter_opened_while_events_pour_in_is_exact(committed_tenant, at):
+    """S056: opening and intake exclude each other, so that no event is half-way in when the counter begins."""
+    code = f"open-{ids.new_id()}"
+    customer = customers.customer(external_id=code)
+    meter = metering.meter(code="open", event_type=f"{code}.call")
+
+    def pour(writer: int) -> int:
+        return sum(
+            metering.send(
+                *(
+                    metering.event(
+                        customer=code,
+                        id=f"{code}-{writer}-{number}-{n}",
+                        type=f"{code}.call",
+                        occurred_at=(DAY + timedelta(minutes=n)).isoformat(),
+                    )
+                    for n in range(20)
+                ),
+                at=at,
+            ).accepted
+            for number in range(10)
+        )
+
+    windows = metering.counter_windows([meter], customer, (DAY + timedelta(minutes=5), DAY + timedelta(minutes=15)))
+    opened = partial(usage_counters.usage_counters_open, windows=windows, at=at)
+    answers = race(committed_tenant, [*(partial(pour, writer) for writer in range(4)), opened, opened])
+    assert answers[:4] == [200] * 4
+    assert answers[4] == answers[5]
+    assert usage_counters.usage_counter_read(counter_id=answers[4][0]) == 400
