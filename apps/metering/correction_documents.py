@@ -96,8 +96,8 @@ class UsageCorrection(LifecycleModel):
     is_for_newer_meters = models.BooleanField(
         default=False, help_text="On purpose: what it brings counts for meters defined after the events were written."
     )
-    counters = models.OneToOneField(
-        "self", null=True, blank=True, on_delete=models.PROTECT, related_name="countered_by"
+    counters = models.ForeignKey(
+        "self", null=True, blank=True, on_delete=models.PROTECT, related_name="counter_corrections"
     )
     event_count = models.PositiveIntegerField()
     is_within_bound = models.BooleanField(help_text="Small enough for one person alone, by the bound of that time.")
@@ -144,6 +144,12 @@ class UsageCorrection(LifecycleModel):
                 name="usage_correction_applied_when",
                 condition=Q(status="APPLIED", applied_at__isnull=False)
                 | (~Q(status="APPLIED") & Q(applied_at__isnull=True)),
+            ),
+            # Taken back once; one that was rejected or withdrawn took nothing back.
+            models.UniqueConstraint(
+                fields=["counters"],
+                condition=~Q(status__in=("REJECTED", "CANCELED")),
+                name="usage_correction_countered_once",
             ),
             models.CheckConstraint(name="usage_correction_not_of_itself", condition=~Q(counters=F("id"))),
         ]
@@ -200,10 +206,11 @@ class CorrectedEvent(Entity):
     source = models.TextField(help_text="Of the event that is corrected, or of the one that is brought.")
     event_id = models.TextField()
     event_key = models.UUIDField(null=True, blank=True)
-    before = models.JSONField(null=True, blank=True, help_text="The event that counts no more, as it was stored.")
+    # Texts, as the door takes them: a number with a point stays the number that was sent.
+    before = models.TextField(null=True, blank=True, help_text="The event that counts no more, as it was stored.")
     after_event_id = models.TextField(blank=True, help_text="Under this id of the same source it counts instead.")
     after_key = models.UUIDField(null=True, blank=True)
-    after = models.JSONField(null=True, blank=True, help_text="The event that is brought, as it is sent to the door.")
+    after = models.TextField(null=True, blank=True, help_text="The event that is brought, as it is sent to the door.")
     stands_for_key = models.UUIDField(null=True, blank=True)
 
     class Meta:

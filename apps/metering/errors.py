@@ -1,6 +1,6 @@
 """Anticipated failures of meters, mappings, batches and quarantined events."""
 
-from apps.common.errors import Conflict, DomainError, Invalid, NotFound
+from apps.common.errors import Conflict, DomainError, Forbidden, Invalid, NotFound
 
 
 class MeterInvalid(Invalid):
@@ -109,6 +109,42 @@ class ArchiveBroken(DomainError):
     """A file of the archive does not hold what was written into it; nothing was changed."""
 
     code = "usage_archive_broken"
+
+
+class QuarantineEditInvalid(Invalid):
+    """The new version of a refused event cannot be kept; what is wrong is named with its remedy."""
+
+    code = "quarantine_edit_invalid"
+
+
+class CorrectionUnknown(NotFound):
+    """No usage correction has this id."""
+
+    code = "correction_unknown"
+
+
+class CorrectionInvalid(Invalid):
+    """The correction cannot be made; each event that is wrong is named with its remedy. Nothing was changed."""
+
+    code = "correction_invalid"
+
+
+class CorrectionConflict(Conflict):
+    """Another correction was faster, or the events are being written just now. Nothing was changed."""
+
+    code = "correction_conflict"
+
+
+class CorrectionDecided(Conflict):
+    """A correction is decided once."""
+
+    code = "correction_decided"
+
+
+class CorrectionNeedsAnother(Forbidden):
+    """Whoever asked for a correction does not decide it."""
+
+    code = "correction_needs_another"
 
 
 class EventRefused(Exception):

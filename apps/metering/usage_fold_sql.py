@@ -15,6 +15,7 @@ from apps.metering.usage_tables_sql import (
     HAS_NUMBER,
     HAS_WEIGHT,
     NO_SUBSCRIPTION,
+    SINCE_DEFINED,
 )
 
 HOUR_OF_EVENT = "date_bin('1 hour', e.occurred_at, '2000-01-01 00:00:00+00')"
@@ -25,7 +26,8 @@ AREA = f"""
 """
 
 # What of a meter decides about each event, made ready once per statement. Whoever writes now was not seen by any
-# snapshot under which a meter was defined, so that all meters that are there count what is written.
+# snapshot under which a meter was defined, so that all meters that are there count what is written; only an event that
+# stands for an older one has to ask.
 METERS = """
     SELECT m.*, m.filters <> '{}' AS has_filters, m.retired_at IS NOT NULL AS is_retired,
            m.group_by[1]::text AS name1, m.group_by[2]::text AS name2, m.group_by[3]::text AS name3,
@@ -42,7 +44,7 @@ _CAN_COUNT = f"""
 
 _FRESH = f"""
     FROM fresh e JOIN meters m ON m.event_type = e.type AND (NOT m.has_filters OR e.properties @> m.filters)
-         AND {_CAN_COUNT}
+         AND {_CAN_COUNT} AND (e.stands_for_xid IS NULL OR {SINCE_DEFINED})
 """
 # Anything else was refused at the door; a row that somebody inserts by hand counts nothing that cannot be billed.
 _IS_COUNTED = "(r.value >= 0 OR r.aggregation = 'weighted_sum')"

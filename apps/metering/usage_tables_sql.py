@@ -104,12 +104,17 @@ HAS_WEIGHT = f"""
     (m.weight_property = '' OR coalesce(e.properties ->> m.weight_property, '1') ~ '^{WEIGHT_PATTERN}$')
 """
 
+# The transaction that says which meters are older than an event: its own, or that of the event it restates. Who mends
+# an old event brings no new meter in by accident.
+WRITTEN_XID = "coalesce(e.stands_for_xid, e.recorded_xid)"
+SINCE_DEFINED = f"(NOT pg_visible_in_snapshot({WRITTEN_XID}, m.defined_snapshot) OR {WRITTEN_XID} = m.defined_xid)"
+
 # Of the type, written since the meter is there, carrying the filter's properties, and with a value that can be counted.
 # A current version refuses every other value at the door, so this leaves out nothing of its own; a retired one must not
 # refuse what was meant for its successor, and leaves such an event out.
 EVENT_MATCHES = f"""
     m.event_type = e.type AND e.properties @> m.filters
-    AND (NOT pg_visible_in_snapshot(e.recorded_xid, m.defined_snapshot) OR e.recorded_xid = m.defined_xid)
+    AND {SINCE_DEFINED}
     AND CASE m.aggregation WHEN 'count' THEN true WHEN 'unique_count' THEN {HAS_LABEL} ELSE {HAS_NUMBER} END
     AND {HAS_WEIGHT}
 """
