@@ -56,7 +56,8 @@ def test_cancelling_while_events_pour_in_loses_and_doubles_nothing(committed_ten
     scope = {"customer_id": customer.id, "subscription_id": None, "starts_at": window[0], "ends_at": window[1]}
     assert selectors.usage_quantity(meter=meter, **scope).raw == 120
     assert selectors.usage_quantity(meter=largest, **scope).raw == 2059
-    assert selectors.usage_quantity(meter=latest, **scope).raw == 2059
+    # Both writers have an event of the last minute; whichever came later is the latest.
+    assert selectors.usage_quantity(meter=latest, **scope).raw in (1059, 2059)
     assert sorted(UsageCounter.objects.filter(customer_id=customer.id).values_list("used_units", flat=True)) == [
         120,
         2059,
