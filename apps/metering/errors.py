@@ -154,3 +154,15 @@ class EventRefused(Exception):
         super().__init__(detail)
         self.code = code
         self.detail = detail
+
+
+class EventFileInvalid(Invalid):
+    """The file is no file of events; or it cannot be read further, and what stands before is taken in."""
+
+    code = "event_file_invalid"
+
+
+class UsageImportTaken(Conflict):
+    """Another process reads the same file in at this moment, and is ahead."""
+
+    code = "usage_import_taken"
