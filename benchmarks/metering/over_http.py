@@ -27,8 +27,8 @@ class Case:
 
 
 CASES = (
-    Case(bar="2", size=1_000, connections=4, must=0.25, goal=0.5),
-    Case(bar="3", size=10_000, connections=4, must=0.33, goal=0.65),
+    Case(bar="2", size=1_000, connections=8, must=0.25, goal=0.5),
+    Case(bar="3", size=10_000, connections=8, must=0.33, goal=0.65),
     Case(bar="4", size=100, connections=16, must=0.12, goal=0.25),
 )
 
@@ -116,7 +116,7 @@ def sent_twice(bench: Bench, web: Web, house: House) -> float:
     batches = bench.traffic().batches(size=size, count=rounds * connections)
     doubled: list[Batch] = []
     for start in range(0, len(batches), connections):
-        # One of a kind on each connection, so that the second follows the first's answer.
+        # The second follows when about as many other requests are under way as there are connections.
         doubled += batches[start : start + connections] * 2
     sent = bench.ground.post(house, web, doubled, connections=connections)
     events = sum(batch.size for batch in batches)

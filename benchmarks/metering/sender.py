@@ -51,17 +51,17 @@ class Sent:
 class _Line:
     """One connection: what it has to send, what it waits for."""
 
-    def __init__(self, port: int, requests: Sequence[bytes]) -> None:
+    def __init__(self, port: int, waiting: deque[bytes]) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.socket.setblocking(False)
-        self.waiting = deque(requests)
+        self.waiting = waiting
         self.out = memoryview(b"")
         self.answer = bytearray()
         self.began = 0.0
 
     def next(self) -> bool:
-        """Take up the next request; return whether there is one."""
+        """Take up the next request of all that wait; return whether there is one."""
         if not self.waiting:
             return False
         self.out, self.answer = memoryview(self.waiting.popleft()), bytearray()
@@ -92,11 +92,15 @@ class _Line:
 
 
 def send(*, port: int, requests: Sequence[bytes], connections: int) -> Sent:
-    """Send requests over kept connections, each with one request in flight, from a process of its own."""
+    """
+    Send requests over kept connections, each with one request in flight, from a process of its own.
+
+    Whichever connection is free takes the next request, as a pool does; so a web worker that happened to get fewer of
+    the connections is kept as busy as the other.
+    """
     context = multiprocessing.get_context("fork")
     receiver, teller = context.Pipe(duplex=False)
-    shares = [list(requests[number::connections]) for number in range(connections)]
-    process = context.Process(target=_run, args=(port, shares, teller), daemon=True)
+    process = context.Process(target=_run, args=(port, requests, connections, teller), daemon=True)
     process.start()
     teller.close()
     try:
@@ -111,9 +115,10 @@ def send(*, port: int, requests: Sequence[bytes], connections: int) -> Sent:
     return result
 
 
-def _run(port: int, shares: Sequence[Sequence[bytes]], teller: Any) -> None:
+def _run(port: int, requests: Sequence[bytes], connections: int, teller: Any) -> None:
     try:
-        teller.send(_exchange([_Line(port, share) for share in shares if share]))
+        waiting = deque(requests)
+        teller.send(_exchange([_Line(port, waiting) for _ in range(min(connections, len(requests)))]))
     except Exception as error:  # noqa: BLE001  told to the process that waits
         teller.send(RuntimeError(f"{type(error).__name__}: {error}"))
 
