@@ -7,9 +7,10 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import psycopg
 
@@ -173,7 +174,7 @@ def house_build(*, slug: str, customers: int = CUSTOMERS) -> House:
 
 
 def house_furnish(*, slug: str, schema_name: str, customers: int) -> House:
-    """Give the tenant that is entered a key, customers and meters."""
+    """Give the tenant that is entered a key, customers, meters, and counters of this month for each of both."""
     from apps.common.actors import OPERATOR
     from apps.customers import services as customer_services
     from apps.customers.inputs import CustomerInput
@@ -186,8 +187,10 @@ def house_furnish(*, slug: str, schema_name: str, customers: int) -> House:
     )
     token = secrets.token_hex(3)
     event_type = f"bench.{token}"
-    meter_define(code=f"requests_{token}", event_type=event_type, aggregation="count")
-    meter_define(code=f"bytes_{token}", event_type=event_type, aggregation="sum", value_property="bytes")
+    meters = [
+        meter_define(code=f"requests_{token}", event_type=event_type, aggregation="count"),
+        meter_define(code=f"bytes_{token}", event_type=event_type, aggregation="sum", value_property="bytes"),
+    ]
     made = []
     for number in range(customers):
         code = f"c{token}-{number}"
@@ -201,8 +204,25 @@ def house_furnish(*, slug: str, schema_name: str, customers: int) -> House:
             country="US",
         )
         made.append(Customer(code=code, id=str(customer_services.customer_create(data=data, actor=OPERATOR, at=at).id)))
+    counters_open(meters=meters, customers=made, at=at)
     host = f"{slug}.localhost"
     return House(slug=slug, schema_name=schema_name, host=host, secret=secret, event_type=event_type, customers=made)
+
+
+def counters_open(*, meters: Sequence[Any], customers: Sequence[Customer], at: datetime) -> None:
+    """Count this month's usage of each customer and meter live, as a limit on each of them would have it."""
+    from apps.metering import usage_counters
+
+    starts_at = at.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    ends_at = (starts_at + timedelta(days=32)).replace(day=1)
+    windows = [
+        usage_counters.CounterWindow(
+            meter=meter, customer_id=UUID(customer.id), subscription_id=None, starts_at=starts_at, ends_at=ends_at
+        )
+        for customer in customers
+        for meter in meters
+    ]
+    usage_counters.usage_counters_open(windows=windows, at=at)
 
 
 def meter_define(**terms: Any) -> Any:

@@ -32,7 +32,7 @@ def test_both_modes_are_measured_and_published(bench, capsys):
     printed = capsys.readouterr().out
     assert [figure.bar for figure in report.figures] == ["1", "1b", "", "", ""]
     assert all(ratio > 0 for figure in report.figures for ratio in figure.ratios)
-    assert "identity + events + totals / bare COPY" in printed
+    assert "identity + events + rollups / bare COPY" in printed
     assert bench.house().expected == 3 * 200
 
 
