@@ -178,30 +178,45 @@ IN_WINDOW = f"""
     AND (c.subscription_id = '{NO_SUBSCRIPTION}' OR e.subscription_id IS NULL OR e.subscription_id = c.subscription_id)
 """
 
+# The windows that a batch may touch are found by its customers and its span of time, before any event is looked at.
 COUNT_FUNCTION = f"""
-CREATE OR REPLACE FUNCTION metering_count_usage() RETURNS trigger LANGUAGE plpgsql AS $count$
+CREATE OR REPLACE FUNCTION metering_count_usage() RETURNS trigger LANGUAGE plpgsql SET enable_nestloop = off AS $count$
+DECLARE
+    customers uuid[];
+    first_at timestamptz;
+    last_at timestamptz;
 BEGIN
     IF NOT EXISTS (SELECT FROM metering_usagecounter) THEN
         RETURN NULL;
     END IF;
-    WITH counted AS MATERIALIZED (
+    SELECT array_agg(DISTINCT e.customer_id), min(e.occurred_at), max(e.occurred_at)
+    INTO customers, first_at, last_at FROM fresh e;
+    WITH meters AS MATERIALIZED ({METERS}), watched AS MATERIALIZED (
+        SELECT c.counter_id, c.customer_id AS of_customer, c.subscription_id AS of_subscription, c.starts_at, c.ends_at,
+               m.*
+        FROM metering_usagecounter c JOIN meters m ON m.id = c.meter_id
+        WHERE c.customer_id = ANY (customers) AND c.ends_at > first_at AND c.starts_at <= last_at
+    ), counted AS MATERIALIZED (
         SELECT r.counter_id, count(*) AS n, sum(r.value) AS total, max(r.value) AS largest
         FROM (
-            SELECT c.counter_id, m.aggregation, {EVENT_VALUE} AS value
-            FROM fresh e JOIN metering_usagecounter c ON {IN_WINDOW}
-            JOIN metering_meter m ON m.id = c.meter_id AND {EVENT_MATCHES} OFFSET 0
-        ) r GROUP BY 1
+            SELECT m.counter_id, m.aggregation, {EVENT_VALUE} AS value
+            FROM fresh e JOIN watched m ON m.of_customer = e.customer_id AND m.event_type = e.type
+                 AND e.occurred_at >= m.starts_at AND e.occurred_at < m.ends_at
+                 AND (m.of_subscription = '{NO_SUBSCRIPTION}' OR e.subscription_id IS NULL
+                      OR e.subscription_id = m.of_subscription)
+                 AND (NOT m.has_filters OR e.properties @> m.filters) AND {_CAN_COUNT} OFFSET 0
+        ) r WHERE {_IS_COUNTED} GROUP BY 1
     ), held AS MATERIALIZED (
         SELECT c.counter_id FROM metering_usagecounter c
-        WHERE c.counter_id IN (SELECT counter_id FROM counted) ORDER BY c.counter_id FOR UPDATE
+        WHERE c.counter_id = ANY (ARRAY(SELECT counter_id FROM counted)) ORDER BY c.counter_id FOR UPDATE
     )
     UPDATE metering_usagecounter c SET
         used_units = CASE m.aggregation WHEN 'max' THEN greatest(c.used_units, counted.largest)
                      WHEN 'count' THEN c.used_units + counted.total WHEN 'sum' THEN c.used_units + counted.total
                      ELSE c.used_units END,
         event_count = c.event_count + counted.n
-    FROM counted JOIN held USING (counter_id), metering_meter m
-    WHERE c.counter_id = counted.counter_id AND m.id = c.meter_id;
+    FROM counted JOIN held USING (counter_id) JOIN watched m USING (counter_id)
+    WHERE c.counter_id = counted.counter_id AND c.counter_id = ANY (ARRAY(SELECT counter_id FROM counted));
     RETURN NULL;
 END
 $count$;
