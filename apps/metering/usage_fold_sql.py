@@ -9,7 +9,6 @@ sorted is the groups, not the events.
 
 from apps.metering.usage_tables_sql import (
     EVENT_DIMENSIONS,
-    EVENT_MATCHES,
     EVENT_VALUE,
     HAS_LABEL,
     HAS_NUMBER,
