@@ -1,4 +1,15 @@
-"""The statements of sealer and relay; each says what it guarantees."""
+"""The statements of publisher, sealer and relay; each says what it guarantees."""
+
+# Numbered and written in one statement: news is written with every batch of events, and each round trip counts there.
+PUBLISH = """
+INSERT INTO messaging_domainevent
+    (id, topic, schema_version, aggregate_type, aggregate_id, sequence, payload, actor_kind, actor_label, at,
+     request_id)
+SELECT %(id)s, %(topic)s, 1, %(aggregate_type)s, %(aggregate_id)s, coalesce(max(sequence), 0) + 1, %(payload)s,
+       %(actor_kind)s, %(actor_label)s, %(at)s, %(request_id)s
+FROM messaging_domainevent WHERE aggregate_type = %(aggregate_type)s AND aggregate_id = %(aggregate_id)s
+RETURNING *
+"""
 
 # Positions follow the head without a hole. Only committed rows are visible here, so a position once given is never
 # preceded later by a smaller one.

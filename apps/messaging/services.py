@@ -10,8 +10,9 @@ from uuid import UUID
 from django.conf import settings
 from django.db.models import Max
 from django.utils.module_loading import import_string
+from psycopg.types.json import Jsonb
 
-from apps.common import context, locks
+from apps.common import context, ids, locks
 from apps.common.actors import Actor
 from apps.common.db import fetch_all, unit_of_work
 from apps.common.locks import advisory_lock
@@ -51,23 +52,22 @@ def event_publish(
     The caller holds the aggregate's row lock, so the next sequence number is safe to compute; if it does not, the
     unique constraint refuses the second.
     """
-    last = DomainEvent.objects.filter(aggregate_type=aggregate_type, aggregate_id=aggregate_id).aggregate(
-        last=Max("sequence")
-    )["last"]
-    event = DomainEvent.objects.create(
-        topic=topic,
-        aggregate_type=aggregate_type,
-        aggregate_id=aggregate_id,
-        sequence=(last or 0) + 1,
-        payload=dict(payload),
-        actor_kind=actor.kind.value,
-        actor_label=actor.label[:200],
-        at=at,
-        request_id=context.request_id(),
-    )
-    OutboxMessage.objects.bulk_create(
-        OutboxMessage(event=event, handler=handler, aggregate_id=aggregate_id) for handler in handlers_of(topic)
-    )
+    row = {
+        "id": ids.new_id(),
+        "topic": topic,
+        "aggregate_type": aggregate_type,
+        "aggregate_id": aggregate_id,
+        "payload": Jsonb(dict(payload)),
+        "actor_kind": actor.kind.value,
+        "actor_label": actor.label[:200],
+        "at": at,
+        "request_id": context.request_id(),
+    }
+    event = DomainEvent.objects.raw(relay_sql.PUBLISH, row)[0]
+    if handlers := handlers_of(topic):
+        OutboxMessage.objects.bulk_create(
+            OutboxMessage(event=event, handler=handler, aggregate_id=aggregate_id) for handler in handlers
+        )
     return event
 
 

@@ -7,10 +7,11 @@ are as strict as the trigger that adds the totals up, so that no accepted event 
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from typing import Any, Final
+from functools import lru_cache
+from typing import Any, Final, NamedTuple
 
 from apps.engine.aggregation import Operation
 from apps.engine.exact import decimal_text
@@ -28,6 +29,10 @@ YEAR_MAX: Final = 9998
 TEXT_LENGTH_MAX: Final = 255
 TYPE_LENGTH_MAX: Final = 120
 _VALUE = re.compile(VALUE_PATTERN)
+_UNSIGNED = re.compile(VALUE_PATTERN.removeprefix("-?"))
+# A value as its shortest exact text: no zero that says nothing, and no sign.
+_SHORTEST = re.compile(r"(?:0|[1-9][0-9]{0,19})(?:[.][0-9]{0,11}[1-9])?")
+_INSTANTS_REMEMBERED: Final = 20_000
 _INSTANT = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,30})?([Zz]|[+-][0-9]{2}:[0-9]{2})?"
 )
@@ -45,7 +50,7 @@ _REMEDIES: Final = {
 
 @dataclass(slots=True)
 class MeterTerms:
-    """What of a meter decides whether it can count an event."""
+    """What of a meter decides whether it can count an event; what each event would ask of it is answered once."""
 
     code: str
     aggregation: str
@@ -55,6 +60,19 @@ class MeterTerms:
     group_by: tuple[str, ...]
     rules: Mapping[str, Any]
     is_current: bool
+    has_bounds: bool = field(init=False)
+    reads_label: bool = field(init=False)
+    reads_number: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.has_bounds = "min" in self.rules or "max" in self.rules
+        self.reads_label = self.aggregation == MeterAggregation.UNIQUE_COUNT
+        self.reads_number = not self.reads_label and self.aggregation != MeterAggregation.COUNT
+
+    @property
+    def can_refuse(self) -> bool:
+        """Return whether there is any event of its type that the meter refuses."""
+        return bool(self.group_by) or (self.is_current and bool(self.rules or self.reads_label or self.reads_number))
 
     @classmethod
     def of(cls, meter: Meter) -> "MeterTerms":
@@ -71,12 +89,37 @@ class MeterTerms:
         )
 
 
+class Instant(NamedTuple):
+    """When an event happened: the instant in UTC, its one spelling, and the month whose partition holds it."""
+
+    at: datetime
+    text: str
+    month: date
+
+
 def shape_check(event: CanonicalEvent) -> None:
     """
     Require every field that identifies and places an event, as text that can be stored.
 
     :raises EventRefused: naming the first field that is missing or wrong
     """
+    # One expression for the events that are whole; which field is wrong is only asked of the others.
+    if (
+        (id_ := event.id)
+        and (source := event.source)
+        and (type_ := event.type)
+        and (customer := event.customer)
+        and (occurred_at := event.occurred_at)
+        and event.subscription is None
+        and len(id_) + len(source) + len(customer) <= TEXT_LENGTH_MAX
+        and len(type_) + len(occurred_at) <= TYPE_LENGTH_MAX
+        and "\0" not in id_
+        and "\0" not in source
+        and "\0" not in type_
+        and "\0" not in customer
+        and "\0" not in occurred_at
+    ):
+        return
     for name, remedy in _REMEDIES.items():
         value = getattr(event, name)
         if not value:
@@ -115,6 +158,17 @@ def instant_read(text: str) -> datetime:
     raise EventRefused("invalid_time", f"occurred_at '{text[:40]}' {lack}; write it like 2026-03-31T23:59:59Z.")
 
 
+@lru_cache(maxsize=_INSTANTS_REMEMBERED)
+def instant_place(text: str) -> Instant:
+    """
+    Return an RFC 3339 time as an instant with its spelling and its month; a batch repeats its seconds.
+
+    :raises EventRefused: if it is no such time, or has no offset and so is no instant
+    """
+    occurred_at = instant_read(text)
+    return Instant(occurred_at, occurred_at.isoformat(), occurred_at.date().replace(day=1))
+
+
 def time_check(occurred_at: datetime, *, now_at: datetime, is_any_age: bool = False) -> None:
     """
     Require that an event happened neither in the future nor too long ago, as its customer's clock sees it.
@@ -137,7 +191,9 @@ def quantity_text(quantity: object) -> str | None:
 
     :raises EventRefused: if it is not a plain decimal
     """
-    return None if quantity is None else decimal_text(Decimal(value_text("quantity", quantity)))
+    if quantity is None or (isinstance(quantity, str) and _SHORTEST.fullmatch(quantity)):
+        return quantity
+    return decimal_text(Decimal(value_text("quantity", quantity)))
 
 
 def value_text(name: str, value: object) -> str:
@@ -172,11 +228,12 @@ def meters_check(event: CanonicalEvent, *, quantity: str | None, meters: Iterabl
     """
     properties = event.properties or {}
     for meter in meters:
-        if not is_filtered_in(properties, meter):
+        if meter.filters and not is_filtered_in(properties, meter):
             continue
-        if meter.is_current:
+        if meter.is_current and meter.rules:
             _rules_check(properties, meter)
-        _dimensions_check(properties, meter)
+        if meter.group_by:
+            _dimensions_check(properties, meter)
         if meter.is_current:
             _value_check(properties, quantity, meter)
 
@@ -192,11 +249,14 @@ def _same(value: object, wanted: object) -> bool:
 
 
 def _value_check(properties: Mapping[str, Any], quantity: str | None, meter: MeterTerms) -> None:
-    if meter.aggregation == MeterAggregation.UNIQUE_COUNT:
+    if meter.reads_number:
+        value = properties.get(meter.value_property, quantity)
+        # What most events carry needs no arithmetic to be seen as a plain number, and as none below zero.
+        if meter.has_bounds or not isinstance(value, str) or not _UNSIGNED.fullmatch(value):
+            _range_check(measured_number(properties, quantity, meter), meter)
+    elif meter.reads_label:
         _label_check(properties, meter)
         _operation_check(properties, meter)
-    elif meter.aggregation != MeterAggregation.COUNT:
-        _range_check(measured_number(properties, quantity, meter), meter)
 
 
 def measured_number(properties: Mapping[str, Any], quantity: str | None, meter: MeterTerms) -> Decimal:

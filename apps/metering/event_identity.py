@@ -15,7 +15,8 @@ import msgspec
 # Properties with their keys sorted and exact numbers written as numbers: the text that is hashed and stored.
 CANONICAL: Final = msgspec.json.Encoder(order="sorted", decimal_format="number")
 
-_UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", re.IGNORECASE)
+# Both cases spelt out: a pattern that ignores case takes twice the time.
+_UUID7 = re.compile(r"[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-7[0-9A-Fa-f]{3}-[89ABab][0-9A-Fa-f]{3}-[0-9A-Fa-f]{12}")
 # An escaped NUL, unless the backslash before it is itself escaped.
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 _HASH_VERSION: Final = 1
@@ -35,9 +36,14 @@ def event_key(*, source: str, event_id: str) -> str:
     return digest[:32]
 
 
-def payload_hash(content: tuple[Any, ...]) -> str:
-    """Return the SHA-256 of an event's content as 64 hexadecimal digits; order of keys and spelling do not matter."""
-    return hashlib.sha256(CANONICAL.encode((_HASH_VERSION, *content))).hexdigest()
+def payload_hash(content: tuple[Any, ...]) -> tuple[str, bytes]:
+    """
+    Return the SHA-256 of an event's content as 64 hexadecimal digits, and the canonical text it is made of.
+
+    Order of keys and spelling of numbers do not matter.
+    """
+    canonical = CANONICAL.encode((_HASH_VERSION, *content))
+    return hashlib.sha256(canonical).hexdigest(), canonical
 
 
 def holds_nul(canonical: str) -> bool:

@@ -7,7 +7,6 @@ on it, so that the reading can be repeated.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from decimal import Context, Decimal, InvalidOperation
 from typing import Any, Final
 
@@ -26,8 +25,7 @@ CONSTANT_MARK: Final = "="
 _TOO_DEEP: Final = f"The event is nested deeper than {DEPTH_MAX} levels; send it flatter."
 
 
-@dataclass(slots=True)
-class CanonicalEvent:
+class CanonicalEvent(msgspec.Struct, gc=False):
     """An event in our own words, not yet judged; times and numbers are still as they were written."""
 
     id: str | None = None
@@ -36,21 +34,13 @@ class CanonicalEvent:
     customer: str | None = None
     subscription: str | None = None
     occurred_at: str | None = None
-    quantity: str | int | Decimal | None = None
-    properties: Mapping[str, Any] | None = None
-    mapping_version: int = 0
-
-
-class _NativeEvent(msgspec.Struct, gc=False):
-    id: str | None = None
-    idempotency_key: str | None = None
-    source: str | None = None
-    type: str | None = None
-    customer: str | None = None
-    subscription: str | None = None
-    occurred_at: str | None = None
     quantity: Any = None
     properties: dict[str, Any] | None = None
+
+
+class _NativeEvent(CanonicalEvent, gc=False):
+    # Our own shape is decoded into what it becomes: nothing is copied for the many events that need no rewording.
+    idempotency_key: str | None = None
     specversion: Any = None
 
 
@@ -121,25 +111,14 @@ def event_normalise(*, raw: bytes, mapping: EventMapping | None) -> CanonicalEve
 
 
 def _from_native(event: _NativeEvent) -> CanonicalEvent:
-    event_id = event.id
     if event.idempotency_key is not None:
-        if event_id is not None and event_id != event.idempotency_key:
+        if event.id is not None and event.id != event.idempotency_key:
             raise EventRefused("ambiguous_id", "id and idempotency_key differ; send one of them, it is the identity.")
-        event_id = event.idempotency_key
-    source = event.source
-    if source is None and event.properties:
+        event.id = event.idempotency_key
+    if event.source is None and event.properties:
         told = event.properties.get("source")
-        source = told if isinstance(told, str) else None
-    return CanonicalEvent(
-        id=event_id,
-        source=source,
-        type=event.type,
-        customer=event.customer,
-        subscription=event.subscription,
-        occurred_at=event.occurred_at,
-        quantity=event.quantity,
-        properties=event.properties,
-    )
+        event.source = told if isinstance(told, str) else None
+    return event
 
 
 def _from_cloud_event(event: _CloudEvent) -> CanonicalEvent:
@@ -162,7 +141,7 @@ def _from_cloud_event(event: _CloudEvent) -> CanonicalEvent:
 
 
 def _by_mapping(document: Mapping[str, Any], mapping: EventMapping) -> CanonicalEvent:
-    event = CanonicalEvent(source=mapping.source, mapping_version=mapping.version)
+    event = CanonicalEvent(source=mapping.source)
     properties: dict[str, Any] = {}
     for name, path in mapping.fields.items():
         value = path[1:] if path.startswith(CONSTANT_MARK) else _at_path(document, path)

@@ -1,47 +1,45 @@
 """Write what is measured, the events, and what was refused."""
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from types import MappingProxyType
 from typing import Any, Final
 from uuid import UUID
-
-from django.db import connection
 
 from apps.audit import services as audit_services
 from apps.common import locks
 from apps.common.actors import Actor
-from apps.common.db import fetch_all, unit_of_work
+from apps.common.db import unit_of_work
 from apps.engine.hashing import canonical_json
 from apps.lifecycle.services import transition_apply
 from apps.messaging import services as messaging_services
-from apps.metering import definitions, usage_store_sql
+from apps.metering import definitions
 from apps.metering.errors import EventMappingInvalid, MeterInvalid, QuarantinedEventUnknown, ReplayRefused
-from apps.metering.event_checks import MeterTerms
 from apps.metering.inputs import MeterInput
+from apps.metering.intake_terms import TERMS_LOCK, intake_terms_hold, intake_terms_known, intake_terms_read
 from apps.metering.models import EventMapping, Meter, QuarantinedEvent, QuarantineStatus
 from apps.metering.partitions import months_ahead, usage_partitions_ensure
-from apps.metering.usage_rows import UsageRow
-from apps.tenancy import context as tenancy_context
+from apps.metering.usage_store import usage_batch_store, usage_stored_find
 
 __all__ = [
     "MeterInput",
     "RefusedEvent",
     "event_mapping_define",
+    "intake_terms_hold",
+    "intake_terms_known",
+    "intake_terms_read",
     "meter_define",
-    "meters_hold",
     "months_ahead",
     "quarantine_hold",
     "quarantine_lock_held",
     "quarantine_mark_replayed",
     "usage_batch_store",
     "usage_partitions_ensure",
+    "usage_stored_find",
 ]
 
-METERS_LOCK: Final = "metering:meters"
-_NULL: Final = r"\N"
+
 _CLOSED_WORDS: Final = {
     QuarantineStatus.REPLAYED.value: "it was replayed already and counts under its own id",
     QuarantineStatus.EDITED.value: "another version was made of it already; see to that one",
@@ -76,7 +74,7 @@ def meter_define(*, data: MeterInput, actor: Actor, at: datetime) -> Meter:
         summary = "; ".join(f"{problem.pointer}: {problem.detail}" for problem in problems)
         raise MeterInvalid(f"The meter cannot be accepted. {summary}", problems=problems)
     # Alone with the meters: no event is half-way in, so each is counted by this version or was written before it.
-    locks.advisory_lock(METERS_LOCK)
+    locks.advisory_lock(TERMS_LOCK)
     terms = {**asdict(data), "filters": dict(data.filters), "group_by": list(data.group_by), "rules": dict(data.rules)}
     current = Meter.objects.filter(code=data.code, retired_at__isnull=True).first()
     if current is not None:
@@ -141,72 +139,6 @@ def event_mapping_define(*, source: str, fields: Mapping[str, str], actor: Actor
         after={"source": source, "version": version, "fields": dict(fields)},
     )
     return mapping
-
-
-@unit_of_work
-def meters_hold(*, event_types: Iterable[str]) -> dict[str, list[MeterTerms]]:
-    """
-    Return the terms of all meters of these types, by type, and let nobody define one until the unit of work ends.
-
-    :raises django.db.OperationalError: if somebody who defines one does not end within LOCK_WAIT_MS_MAX
-    """
-    fetch_all("SELECT set_config('lock_timeout', %s, true)", [f"{locks.LOCK_WAIT_MS_MAX}ms"])
-    fetch_all(usage_store_sql.METERS_HOLD, [f"{tenancy_context.current_schema()}:{METERS_LOCK}"])
-    by_type: dict[str, list[MeterTerms]] = {}
-    for meter in Meter.objects.filter(event_type__in=set(event_types)).order_by("code", "version"):
-        by_type.setdefault(meter.event_type, []).append(MeterTerms.of(meter))
-    return by_type
-
-
-@unit_of_work
-def usage_batch_store(
-    *,
-    rows: Sequence[UsageRow],
-    at: datetime,
-    is_repeat_expected: bool,
-    stands_for: Mapping[str, str] = MappingProxyType({}),
-) -> dict[str, str]:
-    """
-    Write events with their identity; the trigger adds them to the totals in the same statement.
-
-    Returns the verdict, "duplicate" or "conflict", of each key that was there already and so was not written again.
-
-    :param is_repeat_expected: go the way that tells keys apart, instead of the fast one that fails on the first repeat
-    :param stands_for: for keys of events that restate others, the transaction that wrote the other
-    :raises django.db.IntegrityError: on the fast way, if a key is taken; nothing is written then
-    """
-    ordered = sorted(rows, key=lambda row: row.key)
-    if not is_repeat_expected:
-        _copy(usage_store_sql.COPY_KEYS, (f"{row.key}\t\\\\x{row.payload_hash}\t{at.isoformat()}\n" for row in ordered))
-        _events_copy(ordered, stands_for)
-        return {}
-    keys = [row.key for row in ordered]
-    hashes = [bytes.fromhex(row.payload_hash) for row in ordered]
-    inserted = {key for (key,) in fetch_all(usage_store_sql.INSERT_KEYS, {"at": at, "keys": keys, "hashes": hashes})}
-    stored: dict[str, str] = dict(fetch_all(usage_store_sql.STORED_HASHES, [[k for k in keys if k not in inserted]]))
-    _events_copy([row for row in ordered if row.key in inserted], stands_for)
-    return {
-        row.key: "duplicate" if stored[row.key] == row.payload_hash else "conflict"
-        for row in ordered
-        if row.key not in inserted
-    }
-
-
-def _events_copy(rows: Sequence[UsageRow], stands_for: Mapping[str, str]) -> None:
-    if not stands_for:
-        _copy(usage_store_sql.COPY_EVENTS, (f"{row.key}\t{row.line}\n" for row in rows))
-        return
-    lines = (f"{row.key}\t{row.line}\t{stands_for.get(row.key, _NULL)}\n" for row in rows)
-    _copy(usage_store_sql.COPY_RESTATED, lines)
-
-
-def _copy(statement: str, lines: Iterable[str]) -> None:
-    block = "".join(lines)
-    if not block:
-        return
-    # The cursor's COPY is the driver's own: its errors must be translated for those who catch Django's.
-    with connection.wrap_database_errors, connection.cursor() as cursor, cursor.copy(statement) as copy:
-        copy.write(block)
 
 
 @unit_of_work

@@ -16,8 +16,8 @@ from apps.common import ids, locks
 from apps.common.db import fetch_all, unit_of_work
 from apps.engine.aggregation import Aggregation
 from apps.metering import usage_counters_sql
+from apps.metering.intake_terms import TERMS_LOCK
 from apps.metering.models import Meter, UsageCounter
-from apps.metering.services import METERS_LOCK
 from apps.metering.usage_quantities import usage_quantity
 from apps.metering.usage_tables_sql import NO_SUBSCRIPTION
 
@@ -57,7 +57,7 @@ def usage_counters_open(*, windows: Sequence[CounterWindow], at: datetime) -> li
     found = _counters_found(windows)
     missing = [window for window in windows if window.natural_key not in found]
     if any(window.starts_at - at <= _AHEAD_MAX for window in missing):
-        locks.advisory_lock(METERS_LOCK)
+        locks.advisory_lock(TERMS_LOCK)
     # In the order of the key, because another opening may be writing the same ones.
     for window in sorted(missing, key=lambda window: window.natural_key):
         used = usage_quantity(

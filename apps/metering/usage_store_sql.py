@@ -4,19 +4,21 @@
 # fails the whole COPY, and the batch goes the second way.
 COPY_KEYS = "COPY metering_usageeventkey (event_key, payload_hash, received_at) FROM STDIN"
 
+# Which keys of a batch are there, and whether with the same content. The limit keeps the search one look at the index
+# for each key, however large the planner believes the table to be.
+FIND_STORED = """
+SELECT fresh.n, stored.payload_hash = decode(fresh.h, 'hex')
+FROM unnest(%(keys)s::uuid[], %(hashes)s::text[]) WITH ORDINALITY AS fresh (k, h, n),
+     LATERAL (SELECT payload_hash FROM metering_usageeventkey WHERE event_key = fresh.k LIMIT 1) stored
+"""
+
 # The second way, in the same key order, so that two batches that overlap wait for each other and never in a circle.
 # What another transaction is writing is waited for; its keys are then not returned.
 INSERT_KEYS = """
 INSERT INTO metering_usageeventkey (event_key, payload_hash, received_at)
-SELECT k, h, %(at)s FROM unnest(%(keys)s::uuid[], %(hashes)s::bytea[]) AS fresh (k, h) ORDER BY k
+SELECT k, decode(h, 'hex'), %(at)s FROM unnest(%(keys)s::uuid[], %(hashes)s::text[]) AS fresh (k, h) ORDER BY k
 ON CONFLICT (event_key) DO NOTHING
 RETURNING replace(event_key::text, '-', '')
-"""
-
-# A later statement, so it sees what the insert above waited for.
-STORED_HASHES = """
-SELECT replace(event_key::text, '-', ''), encode(payload_hash, 'hex') FROM metering_usageeventkey
-WHERE event_key = ANY(%s::uuid[])
 """
 
 COPY_EVENTS = """
@@ -30,6 +32,17 @@ COPY metering_usageevent (event_key, source, event_id, type, customer_id, subscr
                           quantity, properties, mapping_version, batch_position, stands_for_xid) FROM STDIN
 """
 
-# Held by every intake, shared, and by whoever defines a meter, alone: each event is written wholly before or wholly
-# after a meter is there. The key is the one that `common.locks.advisory_lock("metering:meters")` takes.
-METERS_HOLD = "SELECT pg_advisory_xact_lock_shared(hashtextextended(%s, 0))"
+# What the terms of the intake are made of, in one text. A meter is defined or retired, never changed otherwise.
+TERMS_VERSION = """
+SELECT concat_ws(' ', max(defined_xid), count(*), count(retired_at)) FROM metering_meter
+"""
+
+# One round trip, and yet four statements: each sees what was committed before it began, so the version is read as it
+# is once the lock is held. The lock is held by every intake, shared, and by whoever changes the terms, alone: each
+# event is written wholly before or wholly after. Its key is the one that `common.locks.advisory_lock` takes.
+HOLD_TERMS = f"""
+SELECT set_config('lock_timeout', %(wait)s, true);
+SELECT pg_advisory_xact_lock_shared(hashtextextended(%(lock)s, 0));
+SELECT EXISTS (SELECT FROM metering_usageeventkey WHERE event_key = ANY(%(keys)s::uuid[]));
+{TERMS_VERSION}
+"""

@@ -7,7 +7,7 @@ memory: there is no buffer that a crash could empty or a flush could overtake. W
 the key table tells what was there.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -19,17 +19,17 @@ from psycopg import errors as postgres
 from apps.common import ids
 from apps.common.actors import Actor
 from apps.common.db import require_tenant, unit_of_work
-from apps.customers.models import TestClock
 from apps.messaging import services as messaging_services
-from apps.metering import bodies, event_checks, normalisers, partitions
+from apps.metering import bodies
 from apps.metering import selectors as metering_selectors
 from apps.metering import services as metering_services
-from apps.metering.errors import EventRefused, ReplayRefused
-from apps.metering.models import EventMapping
+from apps.metering.errors import ReplayRefused
+from apps.metering.intake_terms import IntakeTerms
 from apps.metering.normalisers import CanonicalEvent
 from apps.metering.services import RefusedEvent
-from apps.metering.usage_rows import EventPlace, UsageRow, build_usage_row
-from apps.workflows import usage_parties
+from apps.metering.usage_rows import UsageRow
+from apps.workflows import usage_judging
+from apps.workflows.usage_judging import JudgedBatch, ReadBatch
 
 TRIES_MAX: Final = 5
 SOURCES_SHOWN_MAX: Final = 20
@@ -88,21 +88,6 @@ class Restatement:
     stands_for: Mapping[int, str] = field(default_factory=dict)
 
 
-@dataclass(slots=True)
-class _Candidate:
-    """An event on its way: what was sent, what it says, and who and when it is about."""
-
-    index: int
-    raw: bytes
-    event: CanonicalEvent = field(default_factory=CanonicalEvent)
-    occurred_at: datetime | None = None
-    quantity: str | None = None
-    customer_id: UUID | None = None
-    subscription_id: UUID | None = None
-    key: str = ""
-    refused: EventRefused | None = None
-
-
 def batch_accept(*, body: bytes, actor: Actor, at: datetime, mapping_source: str = "") -> IntakeResult:
     """
     Take in a request's body: `{"events": [...]}`, or an array such as a CloudEvents batch.
@@ -145,31 +130,21 @@ def events_accept(
     """
     require_tenant()
     mapping = metering_selectors.event_mapping_current(source=mapping_source) if mapping_source else None
-    candidates = [_Candidate(index, raw) for index, raw in enumerate(events)]
-    _each(candidates, lambda candidate: _read(candidate, mapping))
-    _parties_find(candidates, at=at, is_any_age=restatement is not None)
-    months = {partitions.month_of(c.occurred_at) for c in candidates if c.occurred_at and c.refused is None}
-    metering_services.usage_partitions_ensure(months=months)
-    is_repeat_expected = False
+    batch = usage_judging.batch_read(raws=events, mapping=mapping)
+    quarantine = mapping_source if is_refusal_kept else None
+    intake = _Intake(batch, actor=actor, at=at, quarantine_mapping=quarantine, restatement=restatement)
+    intake.judge(metering_services.intake_terms_known())
     for tries_left in range(TRIES_MAX - 1, -1, -1):
         try:
             # In a block of its own even inside another transaction: the fast way fails on purpose.
             with transaction.atomic():
-                return _store(
-                    candidates,
-                    actor=actor,
-                    at=at,
-                    mapping_source=mapping_source,
-                    is_repeat_expected=is_repeat_expected,
-                    is_refusal_kept=is_refusal_kept,
-                    stands_for=restatement.stands_for if restatement is not None else {},
-                )
+                return intake.store()
         except (IntegrityError, OperationalError) as error:
-            is_repeat = isinstance(error.__cause__, postgres.UniqueViolation) and not is_repeat_expected
+            is_repeat = isinstance(error.__cause__, postgres.UniqueViolation) and not intake.is_repeat_expected
             is_deadlock = isinstance(error.__cause__, postgres.DeadlockDetected)
             if not (is_repeat or is_deadlock) or not tries_left:
                 raise
-            is_repeat_expected = True
+            intake.is_repeat_expected = True
     raise AssertionError("the last try returns or raises")
 
 
@@ -201,132 +176,96 @@ def quarantine_replay(*, quarantined_id: UUID, actor: Actor, at: datetime) -> In
     return result
 
 
-def _each(candidates: Sequence[_Candidate], step: Callable[[_Candidate], None]) -> None:
-    """Take one step with every candidate that is still in; one that is refused stops here, the others go on."""
-    for candidate in candidates:
-        if candidate.refused is None:
-            try:
-                step(candidate)
-            except EventRefused as refused:
-                candidate.refused = refused
+class _Intake:
+    """One batch on its way in: judged before its transaction, stored in it, and tried again from what was judged."""
 
+    def __init__(
+        self,
+        batch: ReadBatch,
+        *,
+        actor: Actor,
+        at: datetime,
+        quarantine_mapping: str | None,
+        restatement: Restatement | None,
+    ) -> None:
+        self._batch, self._actor, self._at = batch, actor, at
+        self._restatement = restatement
+        # The mapping that refused events are kept with; nothing when they are not kept.
+        self._quarantine_mapping = quarantine_mapping
+        self._judged = JudgedBatch()
+        self._version = ""
+        self.is_repeat_expected = False
 
-def _read(candidate: _Candidate, mapping: EventMapping | None) -> None:
-    event = normalisers.event_normalise(raw=candidate.raw, mapping=mapping)
-    candidate.event = event
-    event_checks.shape_check(event)
-    candidate.occurred_at = event_checks.instant_read(event.occurred_at or "")
-    candidate.quantity = event_checks.quantity_text(event.quantity)
+    def judge(self, terms: IntakeTerms) -> None:
+        """Judge the batch by these terms, and make the partitions that it needs."""
+        self._judged = usage_judging.batch_judge(
+            batch=self._batch, terms=terms, at=self._at, is_any_age=self._restatement is not None
+        )
+        self._version = terms.version
+        metering_services.usage_partitions_ensure(months=self._judged.months)
 
-
-def _parties_find(candidates: Sequence[_Candidate], *, at: datetime, is_any_age: bool) -> None:
-    alive = [candidate.event for candidate in candidates if candidate.refused is None]
-    customers = usage_parties.customers_find(references={str(event.customer) for event in alive})
-    subscriptions = usage_parties.subscriptions_find(
-        references={event.subscription for event in alive if event.subscription is not None}
-    )
-    clock_ids = {party.test_clock_id for party in customers.values() if party.test_clock_id is not None}
-    # A clock moves, so it is read for each batch.
-    clocks = dict(TestClock.objects.filter(id__in=clock_ids).values_list("id", "now_at")) if clock_ids else {}
-
-    def place(candidate: _Candidate) -> None:
-        event = candidate.event
-        customer = customers.get(str(event.customer))
-        if customer is None:
-            detail = f"There is no customer '{event.customer}'; create it, then replay the event."
-            raise EventRefused("unknown_customer", detail)
-        candidate.customer_id = customer.id
-        if event.subscription is not None:
-            subscription = subscriptions.get(event.subscription)
-            if subscription is None or subscription.customer_id != customer.id:
-                detail = f"Customer '{event.customer}' has no subscription '{event.subscription}'."
-                raise EventRefused("unknown_subscription", detail)
-            candidate.subscription_id = subscription.id
-        now_at = clocks[customer.test_clock_id] if customer.test_clock_id is not None else at
-        assert candidate.occurred_at is not None  # noqa: S101  read before it is placed
-        event_checks.time_check(candidate.occurred_at, now_at=now_at, is_any_age=is_any_age)
-
-    _each(candidates, place)
-
-
-def _store(
-    candidates: Sequence[_Candidate],
-    *,
-    actor: Actor,
-    at: datetime,
-    mapping_source: str,
-    is_repeat_expected: bool,
-    is_refusal_kept: bool,
-    stands_for: Mapping[int, str],
-) -> IntakeResult:
-    """Judge against the meters, write what is new, keep what is refused, tell the journal: one transaction."""
-    verdicts: dict[int, EventResult] = {}
-    rows: dict[str, tuple[_Candidate, UsageRow]] = {}
-    meters = metering_services.meters_hold(
-        event_types={str(candidate.event.type) for candidate in candidates if candidate.refused is None}
-    )
-    for candidate in candidates:
-        try:
-            if candidate.refused is not None:
-                raise candidate.refused
-            event = candidate.event
-            event_checks.meters_check(event, quantity=candidate.quantity, meters=meters.get(str(event.type), ()))
-            row = _row(candidate, at=at)
-        except EventRefused as refused:
-            verdicts[candidate.index] = EventResult(candidate.index, "rejected", refused.code, refused.detail)
-            continue
-        first = rows.setdefault(row.key, (candidate, row))[1]
-        if first is not row:
+    def store(self) -> IntakeResult:
+        """Write what is new, keep what is refused, tell the journal: one transaction."""
+        held = metering_services.intake_terms_hold(keys=_sample(self._judged.rows))
+        if held.version != self._version:
+            self.judge(metering_services.intake_terms_read())
+        rows = self._judged.rows
+        # A producer that had no answer sends the whole batch again: one key that is there tells of the others.
+        self.is_repeat_expected |= held.is_any_key_stored
+        verdicts = {
+            position: EventResult(position, "rejected", refused.code, refused.detail)
+            for position, refused in self._judged.refused.items()
+        }
+        # Here is the place of whoever admits only so many events: all are judged, none is written yet, and
+        # `usage_stored_find` tells which of them are there already and so take nothing from a limit.
+        repeats = metering_services.usage_batch_store(
+            rows=rows, at=self._at, is_repeat_expected=self.is_repeat_expected, stands_for=self._stands_for()
+        )
+        if repeats:
+            verdicts |= {row.position: _repeat(row, repeats[row.key]) for row in rows if row.key in repeats}
+        for row, first in self._judged.repeats:
             status = "duplicate" if first.payload_hash == row.payload_hash else "conflict"
-            verdicts[candidate.index] = _repeat(candidate, status)
-    repeats = metering_services.usage_batch_store(
-        rows=[row for _candidate, row in rows.values()],
-        at=at,
-        is_repeat_expected=is_repeat_expected,
-        stands_for={key: stands_for[c.index] for key, (c, _row) in rows.items() if c.index in stands_for}
-        if stands_for
-        else {},
-    )
-    for key, status in repeats.items():
-        verdicts[rows[key][0].index] = _repeat(rows[key][0], status)
-    result = _result(verdicts, size=len(candidates))
-    if is_refusal_kept:
-        refused_events = [_refused(candidates[r.index], r) for r in result.results if r.status != "duplicate"]
-        metering_services.quarantine_hold(refused=refused_events, mapping_source=mapping_source, at=at)
-    if result.accepted:
-        accepted = [candidate for key, (candidate, _row) in rows.items() if key not in repeats]
-        _journal(accepted, result=result, actor=actor, at=at)
-    return result
+            verdicts[row.position] = _repeat(row, status)
+        result = _result(verdicts, size=len(self._batch.raws))
+        if self._quarantine_mapping is not None and not result.is_clean:
+            self._quarantine(result, self._quarantine_mapping)
+        if result.accepted:
+            accepted = [row for row in rows if row.position not in verdicts] if verdicts else rows
+            _journal(accepted, result=result, actor=self._actor, at=self._at)
+        return result
+
+    def _stands_for(self) -> dict[str, str]:
+        if self._restatement is None:
+            return {}
+        stands_for = self._restatement.stands_for
+        return {row.key: stands_for[row.position] for row in self._judged.rows if row.position in stands_for}
+
+    def _quarantine(self, result: IntakeResult, mapping_source: str) -> None:
+        batch = self._batch
+        refused = [
+            _refused(batch.raws[r.index], batch.events[r.index], r) for r in result.results if r.status != "duplicate"
+        ]
+        metering_services.quarantine_hold(refused=refused, mapping_source=mapping_source, at=self._at)
 
 
-def _row(candidate: _Candidate, *, at: datetime) -> UsageRow:
-    assert candidate.occurred_at is not None  # noqa: S101  both were set when it was placed
-    assert candidate.customer_id is not None  # noqa: S101
-    place = EventPlace(
-        customer_id=candidate.customer_id,
-        subscription_id=candidate.subscription_id,
-        occurred_at=candidate.occurred_at,
-        received_at=at,
-        quantity=candidate.quantity,
-        batch_position=candidate.index,
-    )
-    return build_usage_row(event=candidate.event, place=place)
+def _sample(rows: Sequence[UsageRow]) -> list[str]:
+    """Return the keys of the first, the middle and the last row."""
+    return [rows[place].key for place in sorted({0, len(rows) // 2, len(rows) - 1})] if rows else []
 
 
-def _repeat(candidate: _Candidate, status: str) -> EventResult:
+def _repeat(row: UsageRow, status: str) -> EventResult:
     if status == "duplicate":
-        return EventResult(candidate.index, status)
+        return EventResult(row.position, status)
     detail = (
-        f"Event '{candidate.event.id}' of '{candidate.event.source}' is stored with another content; an id names one "
-        "event for ever. Send a new fact under a new id."
+        f"Event '{row.event.id}' of '{row.event.source}' is stored with another content; an id names one event for "
+        "ever. Send a new fact under a new id."
     )
-    return EventResult(candidate.index, status, "id_reused", detail)
+    return EventResult(row.position, status, "id_reused", detail)
 
 
-def _refused(candidate: _Candidate, result: EventResult) -> RefusedEvent:
-    event = candidate.event
+def _refused(raw: bytes, event: CanonicalEvent, result: EventResult) -> RefusedEvent:
     return RefusedEvent(
-        raw=candidate.raw,
+        raw=raw,
         code=result.code,
         detail=result.detail,
         source=(event.source or "").replace("\0", "")[:255],
@@ -347,10 +286,10 @@ def _result(verdicts: dict[int, EventResult], *, size: int) -> IntakeResult:
     )
 
 
-def _journal(accepted: Sequence[_Candidate], *, result: IntakeResult, actor: Actor, at: datetime) -> None:
+def _journal(accepted: Sequence[UsageRow], *, result: IntakeResult, actor: Actor, at: datetime) -> None:
     """Tell of the batch, not of each event: the raw rows are the record, the news says where to look."""
-    moments = [candidate.occurred_at for candidate in accepted if candidate.occurred_at is not None]
-    sources = sorted({str(candidate.event.source) for candidate in accepted})
+    moments = [row.occurred_at for row in accepted]
+    sources = sorted({str(row.event.source) for row in accepted})
     batch_id = ids.new_id()
     messaging_services.event_publish(
         topic="usage.recorded",
@@ -364,7 +303,7 @@ def _journal(accepted: Sequence[_Candidate], *, result: IntakeResult, actor: Act
             "rejected": result.rejected,
             "occurred_from": min(moments).isoformat(),
             "occurred_until": max(moments).isoformat(),
-            "customers": len({candidate.customer_id for candidate in accepted}),
+            "customers": len({row.customer_id for row in accepted}),
             "sources": sources[:SOURCES_SHOWN_MAX],
         },
         actor=actor,

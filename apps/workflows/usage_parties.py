@@ -15,6 +15,7 @@ from django.db import connection
 
 from apps.common import ids
 from apps.customers.models import Customer
+from apps.metering.usage_rows import UsageParty
 from apps.subscriptions.models import Subscription
 from apps.tenancy import context as tenancy_context
 
@@ -28,16 +29,15 @@ P = TypeVar("P")
 class CustomerParty:
     """A customer as an event needs it."""
 
-    id: UUID
+    party: UsageParty
     test_clock_id: UUID | None
 
 
 @dataclass(frozen=True, slots=True)
 class SubscriptionParty:
-    """A subscription as an event needs it."""
+    """A subscription as an event needs it, and whose it is."""
 
-    id: UUID
-    customer_id: UUID
+    party: UsageParty
 
 
 _customers: dict[tuple[str, str], tuple[int, CustomerParty]] = {}
@@ -87,7 +87,7 @@ def _customers_read(references: Collection[str]) -> dict[str, CustomerParty]:
     ]
     found: dict[str, CustomerParty] = {}
     for id_, external_id, clock_id in rows:
-        party = CustomerParty(id=id_, test_clock_id=clock_id)
+        party = CustomerParty(UsageParty(id_, str(id_)), clock_id)
         found.setdefault(external_id, party)
         if id_ in by_id:
             # Whoever has the id comes before one whose code only looks like it.
@@ -103,7 +103,7 @@ def _subscriptions_read(references: Collection[str]) -> dict[str, SubscriptionPa
     ]
     found: dict[str, SubscriptionParty] = {}
     for id_, external_id, customer_id in rows:
-        party = SubscriptionParty(id=id_, customer_id=customer_id)
+        party = SubscriptionParty(UsageParty(customer_id, str(customer_id), id_, str(id_)))
         if external_id is not None:
             found.setdefault(external_id, party)
         if id_ in by_id:

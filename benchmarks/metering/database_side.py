@@ -119,29 +119,14 @@ def one_repeat(bench: Bench, house: House, *, size: int, count: int) -> dict[str
 def judged(batches: Sequence[Batch], *, at: datetime) -> list[list[Any]]:
     """Return the rows of each batch as the intake would write them, so that only the database is measured."""
     from apps.metering import bodies as metering_bodies
-    from apps.metering import event_checks, normalisers, services
-    from apps.metering.usage_rows import EventPlace, build_usage_row
-    from apps.workflows import usage_parties
+    from apps.metering import services
+    from apps.workflows import usage_judging
 
     services.usage_partitions_ensure(months=services.months_ahead(at=at))
     made = []
     for batch in batches:
-        events = [normalisers.event_normalise(raw=raw, mapping=None) for raw in metering_bodies.batch_split(batch.body)]
-        parties = usage_parties.customers_find(references={str(event.customer) for event in events})
-        rows = [
-            build_usage_row(
-                event=event,
-                place=EventPlace(
-                    customer_id=parties[str(event.customer)].id,
-                    subscription_id=None,
-                    occurred_at=event_checks.instant_read(str(event.occurred_at)),
-                    received_at=at,
-                    quantity=None,
-                    batch_position=position,
-                ),
-            )
-            for position, event in enumerate(events)
-        ]
+        read = usage_judging.batch_read(raws=metering_bodies.batch_split(batch.body), mapping=None)
+        rows = usage_judging.batch_judge(batch=read, terms=services.intake_terms_known(), at=at).rows
         made.append(sorted(rows, key=lambda row: row.key))
     return made
 
