@@ -32,6 +32,11 @@ class CustomerParty:
     party: UsageParty
     test_clock_id: UUID | None
 
+    @property
+    def id(self) -> UUID:
+        """Return the customer's id."""
+        return self.party.customer_id
+
 
 @dataclass(frozen=True, slots=True)
 class SubscriptionParty:
