@@ -16,7 +16,7 @@ from django.db import connection
 
 from apps.common import ids, locks
 from apps.common.db import fetch_all, unit_of_work
-from apps.metering import following_sql
+from apps.metering import following_sql, sources_sql
 from apps.metering.models import UsageFollower
 
 
@@ -41,7 +41,11 @@ class FollowResult:
     written: Mapping[str, int]
 
 
-STEPS: tuple[FollowStep, ...] = (FollowStep("mark customers with new usage", following_sql.MARK_CUSTOMERS),)
+STEPS: tuple[FollowStep, ...] = (
+    FollowStep("mark customers with new usage", following_sql.MARK_CUSTOMERS),
+    FollowStep("fold sources", sources_sql.FOLD_SOURCES),
+    FollowStep("count what no meter counts", sources_sql.COUNT_UNMATCHED),
+)
 
 
 @unit_of_work

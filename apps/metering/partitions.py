@@ -61,18 +61,37 @@ def usage_partitions_ensure(*, months: Collection[date]) -> None:
 def _create_missing(months: list[date]) -> None:
     if not fetch_all(_MISSING, [months]):
         return
-    advisory_lock("metering:partitions")
+    partitions_hold()
     for (month,) in fetch_all(_MISSING, [months]):
-        name = connection.ops.quote_name(f"metering_usageevent_{month:%Y%m}")
-        begins, ends = _bounds(month)
-        with connection.cursor() as cursor:
-            cursor.execute(_CREATE.format(name=name))
-            for statement in PARTITION_TRIGGERS:
-                cursor.execute(statement.format(name=name))
-            cursor.execute(_ATTACH.format(name=name), [begins, ends])
+        partition_make(month=month)
+        partition_attach(month=month)
 
 
-def _bounds(month: date) -> tuple[datetime, datetime]:
+def partitions_hold() -> None:
+    """Let nobody else make or take away a month until the unit of work ends."""
+    advisory_lock("metering:partitions")
+
+
+def partition_name(*, month: date) -> str:
+    """Return the quoted name of a month's table."""
+    return connection.ops.quote_name(f"metering_usageevent_{month:%Y%m}")
+
+
+def partition_make(*, month: date) -> None:
+    """Make a month's table, which nothing watches or counts until it is attached."""
+    fetch_all(_CREATE.format(name=partition_name(month=month)))
+
+
+def partition_attach(*, month: date) -> None:
+    """Put the guards and the counting on a month's table, and make it a part of the events."""
+    name = partition_name(month=month)
+    for statement in PARTITION_TRIGGERS:
+        fetch_all(statement.format(name=name))
+    fetch_all(_ATTACH.format(name=name), list(month_bounds(month)))
+
+
+def month_bounds(month: date) -> tuple[datetime, datetime]:
+    """Return the first instant of a month, in UTC, and that of the next one."""
     following = date(month.year + month.month // 12, month.month % 12 + 1, 1)
     return tuple(datetime(day.year, day.month, 1, tzinfo=UTC) for day in (month, following))  # type: ignore[return-value]
 

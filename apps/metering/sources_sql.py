@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from apps.metering import following_sql
 from apps.metering.usage_tables_sql import EVENT_MATCHES
 
 # The numbers that are there. Null means that they have more gaps than a row can list; the counts remain.
@@ -27,13 +28,6 @@ SEQUENCE_MAX: Final = 10**18
 # A source whose numbers have more gaps than this in one hour is told by counts alone: a row must stay a row.
 SPANS_MAX: Final = 10_000
 
-# Events that this run of the follower reads: committed before it looked, and not seen by the run before.
-FRESH = """
-    pg_visible_in_snapshot(e.recorded_xid, %(reached)s::pg_snapshot)
-    AND NOT pg_visible_in_snapshot(e.recorded_xid, %(done)s::pg_snapshot)
-    AND e.received_at >= %(received_from)s
-"""
-
 # Each event of each source once: what it has sent in all, and per hour of occurrence how late and which numbers. A
 # customer on a test clock lives at another time, so its events are counted and their delay is not.
 FOLD_SOURCES = f"""
@@ -46,7 +40,7 @@ WITH fresh AS MATERIALIZED (
                CASE WHEN c.test_clock_id IS NULL
                     THEN (1000 * extract(epoch FROM e.received_at - e.occurred_at))::bigint END AS delay_ms
         FROM metering_usageevent e JOIN customers_customer c ON c.id = e.customer_id
-        WHERE {FRESH}
+        WHERE {following_sql.is_new("e")}
     ) d
 ), sources AS (
     INSERT INTO metering_usagesource AS s
@@ -104,7 +98,7 @@ SELECT e.type, (e.occurred_at AT TIME ZONE 'UTC')::date,
             ELSE 'left_out' END,
        count(*), min(e.received_at), max(e.received_at)
 FROM metering_usageevent e
-WHERE {FRESH} AND NOT EXISTS (SELECT FROM metering_meter m WHERE {EVENT_MATCHES})
+WHERE {following_sql.is_new("e")} AND NOT EXISTS (SELECT FROM metering_meter m WHERE {EVENT_MATCHES})
 GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
 ON CONFLICT (event_type, usage_date, reason) DO UPDATE SET
     event_count = u.event_count + excluded.event_count,

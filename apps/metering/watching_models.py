@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+import pgtrigger
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import F, Q
@@ -283,6 +284,38 @@ class UsageProof(Entity):
 
     def __str__(self) -> str:
         return f"Proof of {self.usage_date}"
+
+
+class UsageMending(Entity):
+    """
+    The order to rebuild one customer's hour from its raw events, with the reason.
+
+    The row itself is what the database acts on: its trigger rebuilds, so nothing is rebuilt without a row.
+    """
+
+    id_prefix = "mnd"
+
+    customer_id = models.UUIDField()
+    hour_at = models.DateTimeField()
+    reason = models.CharField(max_length=500)
+    actor_label = models.CharField(max_length=200)
+    mended_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [models.CheckConstraint(name="usage_mending_has_reason", condition=~Q(reason=""))]
+        triggers = [
+            *append_only(name="usage_mending_append_only"),
+            pgtrigger.Trigger(
+                name="usage_mending_rebuilds",
+                when=pgtrigger.After,
+                operation=pgtrigger.Insert,
+                func="PERFORM metering_rebuild_hour(ARRAY[NEW.customer_id], NEW.hour_at); RETURN NULL;",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.hour_at:%Y-%m-%d %H:00}: {self.reason}"
 
 
 class ArchiveStatus(models.TextChoices):

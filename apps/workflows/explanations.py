@@ -8,6 +8,7 @@ from apps.engine.charge_models import charge_from_document
 from apps.engine.exact import decimal_text
 from apps.engine.money import parse_decimal
 from apps.invoices.models import InvoiceLine
+from apps.metering import retention_months
 from apps.metering import selectors as metering_selectors
 from apps.metering.models import Meter
 
@@ -58,6 +59,8 @@ def line_explain(*, line: InvoiceLine) -> LineExplanation:
     Explain one stored line from its decision, checked against the raw events that the decision had seen.
 
     Events that arrived later are not among them: they are late usage and belong to a further document.
+
+    :raises UsageMonthArchived: if the raw events of the line's time are in the archive
     """
     decision = line.decision
     meter = _meter_of(decision)
@@ -72,6 +75,7 @@ def line_explain(*, line: InvoiceLine) -> LineExplanation:
             event_count_now=0,
             sample=[],
         )
+    retention_months.months_require(starts_at=line.service_starts_at, ends_at=line.service_ends_at)
     scope = _scope(line, meter)
     snapshot = decision["usage"]["snapshot"]
     usage = metering_selectors.usage_quantity_from_events(**scope, snapshot=snapshot)
@@ -89,10 +93,15 @@ def line_explain(*, line: InvoiceLine) -> LineExplanation:
 
 
 def line_events(*, line: InvoiceLine, limit: int) -> list[Any]:
-    """Return the raw events behind a line, in order of occurrence, up to `limit`; none for fixed fees."""
+    """
+    Return the raw events behind a line, in order of occurrence, up to `limit`; none for fixed fees.
+
+    :raises UsageMonthArchived: if the raw events of the line's time are in the archive
+    """
     meter = _meter_of(line.decision)
     if meter is None:
         return []
+    retention_months.months_require(starts_at=line.service_starts_at, ends_at=line.service_ends_at)
     return list(
         metering_selectors.usage_events_sample(
             **_scope(line, meter), snapshot=line.decision["usage"]["snapshot"], limit=limit

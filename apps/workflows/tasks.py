@@ -11,7 +11,7 @@ from apps.common.tasks import for_each_tenant, tenant_task, wake_each_tenant
 from apps.messaging import services as messaging_services
 from apps.metering import following
 from apps.metering import services as metering_services
-from apps.workflows import advance_usage, collection, cycle_close, invariants, relay, usage_watch
+from apps.workflows import advance_usage, collection, cycle_close, invariants, relay, usage_retention, usage_watch
 
 
 @shared_task(name="workflows.outbox_relay_all")
@@ -118,3 +118,27 @@ def unusual_usage_watch_all(**_future: Any) -> None:
     for_each_tenant(
         lambda schema_name: usage_watch.unusual_usage_watch(actor=SCHEDULE, at=clock.now()), job="watch unusual usage"
     )
+
+
+@shared_task(name="workflows.usage_proofs_all")
+def usage_proofs_all(**_future: Any) -> None:
+    """Wake each tenant's proofs; one reads raw events for minutes, so no tenant waits for another's."""
+    wake_each_tenant(usage_proofs)
+
+
+@tenant_task(name="workflows.usage_proofs")
+def usage_proofs(*, schema_name: str, **_future: Any) -> None:
+    """Prove some of the days that are due in one tenant."""
+    usage_retention.proofs_run(actor=SCHEDULE, at=clock.now())
+
+
+@shared_task(name="workflows.usage_retention_all")
+def usage_retention_all(**_future: Any) -> None:
+    """Wake each tenant's archiving."""
+    wake_each_tenant(usage_retention_month)
+
+
+@tenant_task(name="workflows.usage_retention")
+def usage_retention_month(*, schema_name: str, **_future: Any) -> None:
+    """Archive one tenant's oldest month that is kept no longer."""
+    usage_retention.retention_run(actor=SCHEDULE, at=clock.now())

@@ -26,6 +26,7 @@ GUARDED = {
     "metering.usageeventkey": "usage_event_key_append_only",
     "metering.sourceheartbeat": "heartbeat_frozen",
     "metering.usageproof": "usage_proof_append_only",
+    "metering.usagemending": "usage_mending_append_only",
     "metering.usagecancellation": "usage_cancellation_append_only",
     "metering.usagewindow": "usage_window_fixed",
     "plans.planversion": "plan_version_frozen",

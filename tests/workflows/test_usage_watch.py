@@ -32,7 +32,7 @@ def test_three_percent_of_the_events_lost_is_an_alert_with_the_money_at_risk(ten
     house = faces.house()
     lost = set(range(500, 515)) | set(range(800, 815))
     store(set(range(1, 1001)) - lost, customer_id=house.customer.id, begin=BEGIN)
-    follow(since=BEGIN - HOUR)
+    follow()
     assert look(BEGIN + 20 * MINUTE) == [], "what may be on its way is not judged"
     (alert,) = look(BEGIN + 21 * MINUTE)
     assert (alert.kind, alert.subject, alert.status) == ("loss", "edge", "OPEN")
@@ -43,7 +43,7 @@ def test_three_percent_of_the_events_lost_is_an_alert_with_the_money_at_risk(ten
     assert "30 of 1,000 events are missing (3.00 %)" in alert.sentence
     assert "about $21.00" in alert.sentence
     store(lost, customer_id=house.customer.id, begin=BEGIN + 30 * MINUTE)
-    follow(since=BEGIN + 30 * MINUTE)
+    follow()
     assert look(BEGIN + 40 * MINUTE) == []
     alert.refresh_from_db()
     assert (alert.status, alert.closed_at) == ("CLOSED", BEGIN + 40 * MINUTE)
@@ -53,7 +53,7 @@ def test_two_percent_lost_is_none(tenant):
     """I10: the limit is the limit; and a tenant may set its own."""
     customer = customers.customer(external_id="acme")
     store(set(range(1, 1001)) - set(range(500, 520)), customer_id=customer.id, begin=BEGIN)
-    follow(since=BEGIN - HOUR)
+    follow()
     look(BEGIN + 20 * MINUTE)
     assert look(BEGIN + 21 * MINUTE) == []
     terms = watching.watch_terms()
@@ -70,7 +70,7 @@ def test_heartbeats_tell_a_loss_without_numbers(tenant):
     """I10, S234: the source says 200, 190 are here."""
     customer = customers.customer(external_id="acme")
     store(range(190), customer_id=customer.id, begin=BEGIN, is_numbered=False)
-    follow(since=BEGIN - HOUR)
+    follow()
     word = {"source": "edge", "starts_at": BEGIN, "ends_at": BEGIN + 5 * MINUTE, "sent_count": 200}
     sources.heartbeat_record(**word, at=BEGIN + 5 * MINUTE)
     (alert,) = look(BEGIN + 11 * MINUTE)
@@ -81,11 +81,11 @@ def test_six_minutes_of_delay_are_an_alert_until_events_come_in_time_again(tenan
     """S235: above five minutes; a single late one among many in time is none."""
     customer = customers.customer(external_id="acme")
     store(range(10), customer_id=customer.id, begin=BEGIN, delay=6 * MINUTE)
-    follow(since=BEGIN - HOUR)
+    follow()
     (alert,) = look(BEGIN + 7 * MINUTE)
     assert (alert.kind, alert.facts["late"], alert.facts["delay_ms_max"]) == ("delay", 10, 360_000)
     store(range(100, 500), customer_id=customer.id, begin=BEGIN + 8 * MINUTE)
-    follow(since=BEGIN + 8 * MINUTE)
+    follow()
     assert look(BEGIN + 16 * MINUTE) == []
     assert not alerts.alerts_live().filter(kind="delay").exists()
 
@@ -94,7 +94,7 @@ def test_five_minutes_of_delay_are_none(tenant):
     """S235: the limit itself is not above the limit."""
     customer = customers.customer(external_id="acme")
     store(range(10), customer_id=customer.id, begin=BEGIN, delay=5 * MINUTE)
-    follow(since=BEGIN - HOUR)
+    follow()
     assert look(BEGIN + 6 * MINUTE) == []
 
 
@@ -102,7 +102,7 @@ def test_a_clock_that_runs_ahead_is_an_alert(tenant):
     """S080: events that arrive before they occurred fall into the wrong period at its end."""
     customer = customers.customer(external_id="acme")
     store(range(10), customer_id=customer.id, begin=BEGIN, delay=-3 * MINUTE)
-    follow(since=BEGIN - HOUR)
+    follow()
     (alert,) = look(BEGIN + MINUTE)
     assert (alert.kind, alert.facts["ahead_ms"]) == ("clock", 180_000)
 
@@ -112,13 +112,13 @@ def test_a_source_that_falls_silent_is_told_by_its_own_rhythm(tenant):
     customer = customers.customer(external_id="acme")
     begin = BEGIN - timedelta(days=8)
     store(range(1, 8 * 24 * 120 + 1), customer_id=customer.id, begin=begin, step=timedelta(seconds=30))
-    follow(since=begin - HOUR)
+    follow()
     assert look(BEGIN + 14 * MINUTE) == []
     (alert,) = look(BEGIN + 16 * MINUTE)
     assert (alert.kind, alert.subject) == ("silence", "edge")
     assert alert.facts["due"] == 32
     store([10**6], customer_id=customer.id, begin=BEGIN + 17 * MINUTE, is_numbered=False)
-    follow(since=BEGIN + 17 * MINUTE)
+    follow()
     assert look(BEGIN + 18 * MINUTE) == []
     alert.refresh_from_db()
     assert alert.status == "CLOSED"
@@ -172,7 +172,7 @@ def test_an_alert_is_told_once_logged_and_published(tenant, caplog):
     """S234: the same cause, seen again and again, is one row, one entry and one event."""
     customer = customers.customer(external_id="acme")
     store(range(10), customer_id=customer.id, begin=BEGIN, delay=6 * MINUTE)
-    follow(since=BEGIN - HOUR)
+    follow()
     with caplog.at_level(logging.WARNING):
         look(BEGIN + 7 * MINUTE)
     for minute in range(8, 12):
@@ -189,7 +189,7 @@ def test_a_person_takes_an_alert_up_with_a_comment(tenant):
     """S235: acknowledged by whom and with which words; it still closes by itself, and only once."""
     customer = customers.customer(external_id="acme")
     store(range(10), customer_id=customer.id, begin=BEGIN, delay=6 * MINUTE)
-    follow(since=BEGIN - HOUR)
+    follow()
     (alert,) = look(BEGIN + 7 * MINUTE)
     said = {"alert_id": alert.id, "comment": "Queue at the edge is full", "actor": OPERATOR, "at": BEGIN + 8 * MINUTE}
     alerts.alert_acknowledge(**said)

@@ -34,6 +34,10 @@ BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "watch sources of usage": _every(60, "workflows.usage_watch_all"),
     # An hour is judged once it is over; four looks at it, because a tick may be missed.
     "watch unusual usage": _every(900, "workflows.unusual_usage_watch_all"),
+    # Each run proves a few days, so that none reads everything; a night is enough for what a day has changed.
+    "prove usage": _every(900, "workflows.usage_proofs_all"),
+    # A month a time, once it is older than the tenant keeps it.
+    "archive usage": _every(6 * 3600, "workflows.usage_retention_all"),
     # Invariants are watched in production, not only in tests.
     "check invariants": _every(3600, "workflows.invariants_check_all"),
 }

@@ -33,7 +33,7 @@ def test_a_source_is_told_by_its_watermark_its_count_and_its_delays(customer_id)
     """S080, S237: what occurred last, what was received last, how long it took, and by how much its clock is ahead."""
     store(range(1, 101), customer_id=customer_id, begin=BEGIN, delay=2 * SECOND)
     store(range(101, 111), customer_id=customer_id, begin=BEGIN + timedelta(minutes=10), delay=-90 * SECOND)
-    follow(since=BEGIN - HOUR)
+    follow()
     source = UsageSource.objects.get()
     assert (source.source, source.event_count, source.timed_count) == ("edge", 110, 110)
     assert source.watermark_at == BEGIN + timedelta(minutes=10, seconds=9)
@@ -52,7 +52,7 @@ def test_a_test_clocks_time_is_no_delay(tenant):
     clock = customers.test_clock(now_at=BEGIN)
     customer = customers.customer(external_id="later", test_clock=clock)
     store(range(1, 11), customer_id=customer.id, begin=BEGIN, delay=timedelta(days=300))
-    follow(since=BEGIN)
+    follow()
     source = UsageSource.objects.get()
     assert (source.event_count, source.timed_count, sum(source.delay_counts)) == (10, 0, 0)
     assert sources.delays_recent(since=BEGIN) == []
@@ -62,7 +62,7 @@ def test_numbers_are_folded_hour_by_hour_and_gaps_are_found(customer_id):
     """S234, I10: each hour expects the numbers after the last of the hour before; the missing ones are named."""
     store(set(range(1, 3601)) - {10, 11, 12, 3600}, customer_id=customer_id, begin=BEGIN)
     store(set(range(3601, 3701)) - {3650}, customer_id=customer_id, begin=BEGIN + HOUR)
-    follow(since=BEGIN - HOUR)
+    follow()
     at = BEGIN + 2 * HOUR
     assert sources.counted_windows(at=at) == [], "numbers are judged at the look after the one that found them"
     sources.sequences_judge_next(at=at)
@@ -75,21 +75,21 @@ def test_numbers_are_folded_hour_by_hour_and_gaps_are_found(customer_id):
 def test_what_comes_late_fills_its_gap(customer_id):
     """S234: a gap is what is missing now, whenever the rest comes."""
     store([1, 2, 5, 6], customer_id=customer_id, begin=BEGIN)
-    follow(since=BEGIN - HOUR)
+    follow()
     sources.sequences_judge_next(at=BEGIN + HOUR)
     assert windows_of("edge", BEGIN + HOUR) == {BEGIN: (6, 4)}
     store([3, 4], customer_id=customer_id, begin=BEGIN + HOUR, delay=5 * SECOND)
-    follow(since=BEGIN + HOUR)
+    follow()
     assert windows_of("edge", BEGIN + 2 * HOUR) == {BEGIN: (6, 6)}, "they occurred an hour later and are found there"
 
 
 def test_a_row_with_more_gaps_than_it_can_list_goes_on_by_counts(customer_id, monkeypatch):
     """S234: every second event lost for an hour: the share is still told, the ranges are not."""
     store(range(1, 40_001, 2), customer_id=customer_id, begin=BEGIN, step=timedelta(milliseconds=50))
-    follow(since=BEGIN - HOUR)
+    follow()
     hour = SourceHour.objects.get()
     store(range(40_001, 40_003, 2), customer_id=customer_id, begin=BEGIN + timedelta(minutes=50), delay=HOUR)
-    follow(since=BEGIN + HOUR)
+    follow()
     hour.refresh_from_db()
     sources.sequences_judge_next(at=BEGIN + HOUR)
     assert windows_of("edge", BEGIN + HOUR) == {BEGIN: (40_001, 20_001)}
@@ -100,7 +100,7 @@ def test_a_row_with_more_gaps_than_it_can_list_goes_on_by_counts(customer_id, mo
 def test_a_heartbeat_is_kept_once_and_counted_when_its_events_had_time(customer_id):
     """S234, I10: 'I sent 100' against what is here, counted again until all have come."""
     store(range(97), customer_id=customer_id, begin=BEGIN, is_numbered=False)
-    follow(since=BEGIN - HOUR)
+    follow()
     word = {"source": "edge", "starts_at": BEGIN, "ends_at": BEGIN + timedelta(minutes=5), "sent_count": 100}
     first = sources.heartbeat_record(**word, at=BEGIN + timedelta(minutes=5))
     again = sources.heartbeat_record(**word, at=BEGIN + timedelta(minutes=6))
@@ -161,7 +161,7 @@ def test_what_no_meter_counts_is_counted_by_reason(customer_id):
     store(range(3), customer_id=customer_id, begin=BEGIN, event_type="nobody.reads")
     store(range(4), customer_id=customer_id, begin=BEGIN, event_type="upload", source="other")
     store(range(5), customer_id=customer_id, begin=BEGIN, event_type="api.call", source="third")
-    follow(since=BEGIN - HOUR)
+    follow()
     found = {(row.event_type, row.reason): row.event_count for row in UnmatchedUsage.objects.all()}
     assert found == {("nobody.reads", "no_meter"): 3, ("upload", "filtered"): 4}
     assert {row.usage_date for row in UnmatchedUsage.objects.all()} == {BEGIN.date()}

@@ -1,5 +1,6 @@
 """Many numbered events at once, and the follower's steps over what this test's own transaction wrote."""
 
+import itertools
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
@@ -7,14 +8,19 @@ from apps.common.db import fetch_all
 from apps.metering import services, sources_sql
 from apps.metering.partitions import month_of
 
+# A test has one transaction; each batch pretends to be of a later one, so that the follower tells them apart.
+_batches = itertools.count(1)
+_followed: dict[int, int] = {}
+
 # Thousands of events by one statement; the triggers count them as they count those that came through the door.
 _INSERT = """
 INSERT INTO metering_usageevent
-    (event_key, source, event_id, type, customer_id, occurred_at, received_at, quantity, properties, source_sequence)
+    (event_key, source, event_id, type, customer_id, occurred_at, received_at, quantity, properties, source_sequence,
+     recorded_xid)
 SELECT md5(%(source)s || n || %(begin)s::timestamptz::text)::uuid, %(source)s, n::text, %(type)s, %(customer_id)s,
        %(begin)s::timestamptz + (n - %(first)s) * %(step)s::interval,
        %(begin)s::timestamptz + (n - %(first)s) * %(step)s::interval + %(delay)s::interval,
-       1, '{}', CASE WHEN %(is_numbered)s THEN n END
+       1, '{}', CASE WHEN %(is_numbered)s THEN n END, %(recorded_xid)s::text::xid8
 FROM unnest(%(numbers)s::bigint[]) n
 """
 
@@ -45,13 +51,21 @@ def store(
             "step": step,
             "delay": delay,
             "is_numbered": is_numbered,
+            "recorded_xid": _xid() + next(_batches),
         },
     )
 
 
-def follow(*, since: datetime) -> None:
-    """Fold the events received since then, as the follower does after their commit."""
-    ((xid,),) = fetch_all("SELECT pg_current_xact_id()::text::bigint")
-    bounds = {"done": f"{xid}:{xid}:", "reached": f"{xid + 1}:{xid + 1}:", "received_from": since}
+def follow() -> None:
+    """Fold what was stored since the last time, as the follower does after each commit."""
+    begin = _xid()
+    done, reached = _followed.get(begin, begin), begin + next(_batches) + 1
+    bounds = {"done": f"{done}:{done}:", "reached": f"{reached}:{reached}:"}
     fetch_all(sources_sql.FOLD_SOURCES, bounds)
     fetch_all(sources_sql.COUNT_UNMATCHED, bounds)
+    _followed[begin] = reached
+
+
+def _xid() -> int:
+    ((xid,),) = fetch_all("SELECT pg_current_xact_id()::text::bigint")
+    return int(xid)
