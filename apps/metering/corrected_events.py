@@ -96,6 +96,12 @@ def document_text(document: Mapping[str, Any]) -> str:
     return _ENCODER.encode(document).decode()
 
 
+def document_shown(text: str) -> dict[str, Any]:
+    """Return a stored document for people and programs: numbers with a point as texts, so that nobody rounds them."""
+    shown: dict[str, Any] = msgspec.to_builtins(document_read(text))
+    return shown
+
+
 def stored_events(*, keys: Collection[str]) -> dict[str, StoredEvent]:
     """Return the stored events with these keys; keys that nobody has, or whose event was archived, are left out."""
     rows = fetch_all(corrections_sql.STORED_EVENTS, _by_key(keys)) if keys else []

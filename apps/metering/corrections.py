@@ -353,6 +353,12 @@ def correction_by_reference(reference: str) -> UsageCorrection:
     return correction
 
 
+def counter_of(*, correction: UsageCorrection) -> UsageCorrection | None:
+    """Return the correction that takes another one back, or waits to; nothing if there is none."""
+    undone = (CorrectionStatus.REJECTED, CorrectionStatus.CANCELED)
+    return correction.counter_corrections.exclude(status__in=undone).first()
+
+
 def corrections_of_event(*, key: UUID) -> list[CorrectedEvent]:
     """Return the rows in which an event is corrected, brought or stood for, oldest first."""
     rows = CorrectedEvent.objects.select_related("correction").order_by("id")

@@ -45,3 +45,12 @@ WHERE e.customer_id = %(customer_id)s AND e.occurred_at >= %(starts_at)s AND e.o
 ORDER BY e.occurred_at, e.event_key
 LIMIT %(limit)s
 """
+
+# One event of a type and day that no meter counts to this day.
+UNCOUNTED_SAMPLE = f"""
+SELECT e.event_key, e.occurred_at FROM metering_usageevent e
+WHERE e.type = %(type)s AND e.occurred_at >= %(starts_at)s AND e.occurred_at < %(ends_at)s
+  AND NOT EXISTS (SELECT FROM metering_meter m WHERE {EVENT_MATCHES})
+  AND NOT EXISTS (SELECT FROM metering_usagecancellation c WHERE c.event_key = e.event_key)
+LIMIT 1
+"""

@@ -6,7 +6,7 @@ door; how it is sent in again is `apps/workflows/usage_intake.py`'s.
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -155,7 +155,7 @@ def quarantine_waiting(*, code: str = "", customer_reference: str = "") -> Query
 def quarantine_counts(*, at: datetime) -> list[QuarantineCount]:
     """Return what waits by reason and age, the most first."""
     by_age = {f"within_{name}": Count("id", filter=Q(received_at__gt=at - age)) for name, age in _AGES.items()}
-    rows: Iterable[dict[str, Any]] = (
+    rows: Any = (
         QuarantinedEvent.objects.filter(status=QuarantineStatus.HELD)
         .order_by()
         .values("code")

@@ -130,8 +130,8 @@ def correction_counter(
     original = corrections.correction_lock(correction_id=correction_id)
     if original.status != CorrectionStatus.APPLIED:
         _refuse([FieldProblem("", "not_applied", f"{original} is not applied; there is nothing to take back.")])
-    earlier = original.counter_corrections.exclude(status__in=(CorrectionStatus.REJECTED, CorrectionStatus.CANCELED))
-    for counter in earlier:
+    counter = corrections.counter_of(correction=original)
+    if counter is not None:
         state = "waits for a decision" if counter.status == CorrectionStatus.PENDING_APPROVAL else "did so already"
         raise CorrectionConflict(f"{original} is taken back once, and {counter.public_id} {state}.")
     rows = list(original.events.order_by("position"))
