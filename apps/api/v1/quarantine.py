@@ -276,7 +276,7 @@ class UnmatchedList(ApiView):
 
     @extend_schema(
         operation_id="usage_unmatched_list",
-        responses=inline_serializer("Unmatched", {"data": UnmatchedSerializer(many=True)}),
+        responses=inline_serializer("UnmatchedUsage", {"data": UnmatchedSerializer(many=True)}),
     )
     def get(self, request: Request) -> Response:
         """Return what no meter counts by type and reason, with a sample and what to do, the most first."""

@@ -24,4 +24,9 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "COMPONENT_SPLIT_REQUEST": True,
+    # Two nouns have a `kind`; clients get a type for each by name.
+    "ENUM_NAME_OVERRIDES": {
+        "CorrectionKindEnum": "apps.metering.correction_documents.CorrectionKind",
+        "CouponKindEnum": "apps.plans.models.CouponKind",
+    },
 }
