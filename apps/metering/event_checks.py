@@ -11,13 +11,16 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
+
+import msgspec
 
 from apps.engine.aggregation import Operation
 from apps.engine.exact import decimal_text
 from apps.metering.errors import EventRefused
 from apps.metering.models import Meter, MeterAggregation
 from apps.metering.normalisers import CanonicalEvent
+from apps.metering.sources_sql import SEQUENCE_MAX
 from apps.metering.usage_tables_sql import LABEL_LENGTH_MAX, VALUE_PATTERN
 
 # A producer's clock may run ahead of ours by this much; beyond it the event would sit in a period not begun.
@@ -30,12 +33,13 @@ TEXT_LENGTH_MAX: Final = 255
 TYPE_LENGTH_MAX: Final = 120
 _VALUE = re.compile(VALUE_PATTERN)
 _UNSIGNED = re.compile(VALUE_PATTERN.removeprefix("-?"))
+_DIGITS = re.compile(r"[0-9]{1,19}")
 # A value as its shortest exact text: no zero that says nothing, and no sign.
 _SHORTEST = re.compile(r"(?:0|[1-9][0-9]{0,19})(?:[.][0-9]{0,11}[1-9])?")
-_INSTANTS_REMEMBERED: Final = 20_000
 _INSTANT = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,30})?([Zz]|[+-][0-9]{2}:[0-9]{2})?"
 )
+_UTC_INSTANT = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2})(?:[.]([0-9]{1,6}))?(?:Z|[+]00:00)")
 # The values of a grouping stand in the primary key of the totals, whose entries have a size limit.
 DIMENSION_LENGTH_MAX: Final = 100
 DIMENSIONS_BYTES_MAX: Final = 2_000
@@ -89,7 +93,7 @@ class MeterTerms:
         )
 
 
-class Instant(NamedTuple):
+class Instant(msgspec.Struct, frozen=True, gc=False):
     """When an event happened: the instant in UTC, its one spelling, and the month whose partition holds it."""
 
     at: datetime
@@ -158,15 +162,29 @@ def instant_read(text: str) -> datetime:
     raise EventRefused("invalid_time", f"occurred_at '{text[:40]}' {lack}; write it like 2026-03-31T23:59:59Z.")
 
 
-@lru_cache(maxsize=_INSTANTS_REMEMBERED)
 def instant_place(text: str) -> Instant:
     """
-    Return an RFC 3339 time as an instant with its spelling and its month; a batch repeats its seconds.
+    Return an RFC 3339 time as an instant with its spelling and its month.
 
     :raises EventRefused: if it is no such time, or has no offset and so is no instant
     """
+    # Most times are written in UTC with whole microseconds: their one spelling is a part of what was sent.
+    if match := _UTC_INSTANT.fullmatch(text):
+        seconds, fraction = match.groups()
+        try:
+            occurred_at = datetime.fromisoformat(text)
+        except ValueError:
+            occurred_at = instant_read(text)
+        if YEAR_MIN <= occurred_at.year <= YEAR_MAX:
+            micros = f".{fraction:<06}" if fraction is not None and occurred_at.microsecond else ""
+            return Instant(occurred_at, f"{seconds}{micros}+00:00", _month(text[:7]))
     occurred_at = instant_read(text)
     return Instant(occurred_at, occurred_at.isoformat(), occurred_at.date().replace(day=1))
+
+
+@lru_cache(maxsize=1_000)
+def _month(text: str) -> date:
+    return date.fromisoformat(f"{text}-01")
 
 
 def time_check(occurred_at: datetime, *, now_at: datetime, is_any_age: bool = False) -> None:
@@ -194,6 +212,20 @@ def quantity_text(quantity: object) -> str | None:
     if quantity is None or (isinstance(quantity, str) and _SHORTEST.fullmatch(quantity)):
         return quantity
     return decimal_text(Decimal(value_text("quantity", quantity)))
+
+
+def sequence_read(sequence: object) -> int | None:
+    """
+    Return the place of an event in its producer's own count, sent as a number or as text; nothing when there is none.
+
+    :raises EventRefused: if it is no whole number from 0 on
+    """
+    if sequence is None or (type(sequence) is int and 0 <= sequence <= SEQUENCE_MAX):
+        return sequence
+    if isinstance(sequence, str) and _DIGITS.fullmatch(sequence) and int(sequence) <= SEQUENCE_MAX:
+        return int(sequence)
+    detail = f"'sequence' is {str(sequence)[:40]!r}; send a whole number from 0 to {SEQUENCE_MAX}, or leave it out."
+    raise EventRefused("invalid_sequence", detail)
 
 
 def value_text(name: str, value: object) -> str:

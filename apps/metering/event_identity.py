@@ -23,27 +23,32 @@ _HASH_VERSION: Final = 1
 
 
 def event_key(*, source: str, event_id: str) -> str:
+    """Return the 32 hexadecimal digits under which an event is known for ever."""
+    return event_key_bytes(source=source, event_id=event_id).hex()
+
+
+def event_key_bytes(*, source: str, event_id: str) -> bytes:
     """
-    Return the 32 hexadecimal digits under which an event is known for ever.
+    Return the 16 bytes under which an event is known for ever.
 
     A time-ordered id (UUIDv7) keeps its 48 bits of time in front: neighbours in time are neighbours in the index,
     where random keys would write a page image for almost every event. The other bits are hash in either case.
     """
     # Neither part can hold a NUL, so the joint is unambiguous.
-    digest = hashlib.sha256(f"{source}\0{event_id}".encode()).hexdigest()
+    digest = hashlib.sha256(f"{source}\0{event_id}".encode()).digest()
     if len(event_id) == 36 and _UUID7.fullmatch(event_id):
-        return f"{event_id[:8]}{event_id[9:13]}".lower() + digest[:20]
-    return digest[:32]
+        return bytes.fromhex(event_id[:8] + event_id[9:13]) + digest[:10]
+    return digest[:16]
 
 
-def payload_hash(content: tuple[Any, ...]) -> tuple[str, bytes]:
+def payload_hash(content: tuple[Any, ...]) -> tuple[bytes, bytes]:
     """
-    Return the SHA-256 of an event's content as 64 hexadecimal digits, and the canonical text it is made of.
+    Return the SHA-256 of an event's content, and the canonical text it is made of.
 
     Order of keys and spelling of numbers do not matter.
     """
     canonical = CANONICAL.encode((_HASH_VERSION, *content))
-    return hashlib.sha256(canonical).hexdigest(), canonical
+    return hashlib.sha256(canonical).digest(), canonical
 
 
 def holds_nul(canonical: str) -> bool:

@@ -36,6 +36,7 @@ class CanonicalEvent(msgspec.Struct, gc=False):
     occurred_at: str | None = None
     quantity: Any = None
     properties: dict[str, Any] | None = None
+    sequence: Any = None
 
 
 class _NativeEvent(CanonicalEvent, gc=False):
@@ -53,6 +54,7 @@ class _CloudEvent(msgspec.Struct, gc=False):
     time: str | None = None
     subscription: str | None = None
     quantity: Any = None
+    sequence: Any = None
     data: Any = None
     data_base64: Any = None
 
@@ -137,6 +139,7 @@ def _from_cloud_event(event: _CloudEvent) -> CanonicalEvent:
         occurred_at=event.time,
         quantity=event.quantity,
         properties=event.data,
+        sequence=event.sequence,
     )
 
 
@@ -187,5 +190,6 @@ _MAPPED: Final[Mapping[str, Callable[[Any, str], Any]]] = {
     "subscription": _text,
     "occurred_at": _text,
     "quantity": _as_is,
+    "sequence": _as_is,
 }
 MAPPABLE: Final = (*_MAPPED, "properties")

@@ -1,6 +1,6 @@
 """Write a batch: identity and event in one transaction, COPY for what is new, a second way for what may be there."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from operator import attrgetter
 from types import MappingProxyType
@@ -9,11 +9,10 @@ from typing import Final
 from django.db import connection
 
 from apps.common.db import fetch_all, unit_of_work
-from apps.metering import usage_store_sql
+from apps.metering import usage_rows, usage_store_sql
 from apps.metering.usage_rows import UsageRow
 
 _BY_KEY: Final = attrgetter("key")
-_NULL: Final = r"\N"
 
 
 @unit_of_work
@@ -22,8 +21,8 @@ def usage_batch_store(
     rows: Sequence[UsageRow],
     at: datetime,
     is_repeat_expected: bool,
-    stands_for: Mapping[str, str] = MappingProxyType({}),
-) -> dict[str, str]:
+    stands_for: Mapping[bytes, str] = MappingProxyType({}),
+) -> dict[bytes, str]:
     """
     Write events with their identity; the trigger adds them to the totals in the same statement.
 
@@ -34,22 +33,21 @@ def usage_batch_store(
     :raises django.db.IntegrityError: on the fast way, if a key is taken; nothing is written then
     """
     ordered = sorted(rows, key=_BY_KEY)
-    received = at.isoformat()
-    repeats: dict[str, str] = {}
+    repeats: dict[bytes, str] = {}
     if is_repeat_expected:
         repeats = _keys_insert(ordered, at)
         ordered = [row for row in ordered if row.key not in repeats] if repeats else ordered
-    else:
-        _copy(usage_store_sql.COPY_KEYS, [f"{row.key}\t\\\\x{row.payload_hash}\t{received}\n" for row in ordered])
-    if stands_for:
-        lines = [f"{row.key}\t{row.line}\t{stands_for.get(row.key, _NULL)}\n" for row in ordered]
-        _copy(usage_store_sql.COPY_RESTATED, lines)
-    else:
-        _copy(usage_store_sql.COPY_EVENTS, [f"{row.key}\t{row.line}\n" for row in ordered])
+    elif ordered:
+        _copy(usage_store_sql.COPY_KEYS, usage_rows.copied_keys(ordered, received_at=at))
+    if ordered and stands_for:
+        xid_of = {row.key: int(stands_for[row.key]) if row.key in stands_for else None for row in ordered}
+        _copy(usage_store_sql.COPY_RESTATED, usage_rows.copied_restated_events(ordered, xid_of=xid_of))
+    elif ordered:
+        _copy(usage_store_sql.COPY_EVENTS, usage_rows.copied_events(ordered))
     return repeats
 
 
-def usage_stored_find(*, rows: Sequence[UsageRow]) -> dict[str, str]:
+def usage_stored_find(*, rows: Sequence[UsageRow]) -> dict[bytes, str]:
     """Return the verdict, "duplicate" or "conflict", of each row whose key is stored and committed."""
     if not rows:
         return {}
@@ -59,7 +57,7 @@ def usage_stored_find(*, rows: Sequence[UsageRow]) -> dict[str, str]:
     }
 
 
-def _keys_insert(rows: Sequence[UsageRow], at: datetime) -> dict[str, str]:
+def _keys_insert(rows: Sequence[UsageRow], at: datetime) -> dict[bytes, str]:
     """Write the keys that are not there, and return the verdicts of the others."""
     repeats = usage_stored_find(rows=rows)
     fresh = [row for row in rows if row.key not in repeats]
@@ -67,19 +65,16 @@ def _keys_insert(rows: Sequence[UsageRow], at: datetime) -> dict[str, str]:
         written = fetch_all(usage_store_sql.INSERT_KEYS, {"at": at, **_keys_and_hashes(fresh)})
         if len(written) < len(fresh):
             # Somebody wrote them since we looked. A later statement sees what the insert waited for.
-            inserted = {key for (key,) in written}
+            inserted = {bytes(key) for (key,) in written}
             repeats |= usage_stored_find(rows=[row for row in fresh if row.key not in inserted])
     return repeats
 
 
 def _keys_and_hashes(rows: Sequence[UsageRow]) -> dict[str, list[str]]:
-    return {"keys": [row.key for row in rows], "hashes": [row.payload_hash for row in rows]}
+    return {"keys": [row.key.hex() for row in rows], "hashes": [row.payload_hash.hex() for row in rows]}
 
 
-def _copy(statement: str, lines: Iterable[str]) -> None:
-    block = "".join(lines)
-    if not block:
-        return
+def _copy(statement: str, block: bytes) -> None:
     # The cursor's COPY is the driver's own: its errors must be translated for those who catch Django's.
     with connection.wrap_database_errors, connection.cursor() as cursor, cursor.copy(statement) as copy:
         copy.write(block)

@@ -2,7 +2,7 @@
 
 # Identity first: COPY meets the unique index itself, so the check and the write are one thing. A key that is taken
 # fails the whole COPY, and the batch goes the second way.
-COPY_KEYS = "COPY metering_usageeventkey (event_key, payload_hash, received_at) FROM STDIN"
+COPY_KEYS = "COPY metering_usageeventkey (event_key, payload_hash, received_at) FROM STDIN (FORMAT binary)"
 
 # Which keys of a batch are there, and whether with the same content. The limit keeps the search one look at the index
 # for each key, however large the planner believes the table to be.
@@ -18,18 +18,20 @@ INSERT_KEYS = """
 INSERT INTO metering_usageeventkey (event_key, payload_hash, received_at)
 SELECT k, decode(h, 'hex'), %(at)s FROM unnest(%(keys)s::uuid[], %(hashes)s::text[]) AS fresh (k, h) ORDER BY k
 ON CONFLICT (event_key) DO NOTHING
-RETURNING replace(event_key::text, '-', '')
+RETURNING uuid_send(event_key)
 """
 
 COPY_EVENTS = """
 COPY metering_usageevent (event_key, source, event_id, type, customer_id, subscription_id, occurred_at, received_at,
-                          quantity, properties, mapping_version, batch_position) FROM STDIN
+                          quantity, properties, mapping_version, batch_position, source_sequence)
+FROM STDIN (FORMAT binary)
 """
 
 # The same for events that a correction brings: one that stands for another counts for that one's meters.
 COPY_RESTATED = """
 COPY metering_usageevent (event_key, source, event_id, type, customer_id, subscription_id, occurred_at, received_at,
-                          quantity, properties, mapping_version, batch_position, stands_for_xid) FROM STDIN
+                          quantity, properties, mapping_version, batch_position, source_sequence, stands_for_xid)
+FROM STDIN (FORMAT binary)
 """
 
 # What the terms of the intake are made of, in one text. A meter is defined or retired, never changed otherwise.

@@ -234,7 +234,7 @@ class _Intake:
             _journal(accepted, result=result, actor=self._actor, at=self._at)
         return result
 
-    def _stands_for(self) -> dict[str, str]:
+    def _stands_for(self) -> dict[bytes, str]:
         if self._restatement is None:
             return {}
         stands_for = self._restatement.stands_for
@@ -250,7 +250,7 @@ class _Intake:
 
 def _sample(rows: Sequence[UsageRow]) -> list[str]:
     """Return the keys of the first, the middle and the last row."""
-    return [rows[place].key for place in sorted({0, len(rows) // 2, len(rows) - 1})] if rows else []
+    return [rows[place].key.hex() for place in sorted({0, len(rows) // 2, len(rows) - 1})] if rows else []
 
 
 def _repeat(row: UsageRow, status: str) -> EventResult:

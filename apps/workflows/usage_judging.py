@@ -84,6 +84,8 @@ def batch_judge(*, batch: ReadBatch, terms: IntakeTerms, at: datetime, is_any_ag
             quantity = None if event.quantity is None else event_checks.quantity_text(event.quantity)
             if (asking := meters.get(event.type or "")) is not None:
                 event_checks.meters_check(event, quantity=quantity, meters=asking)
+            if event.sequence is not None:
+                event.sequence = event_checks.sequence_read(event.sequence)
             row = writer.row(event=event, position=position, party=party, instant=instant, quantity=quantity)
         except EventRefused as refused:
             judged.refused[position] = refused
@@ -137,7 +139,7 @@ def _owned(
 
 def _repeats_part(judged: JudgedBatch) -> None:
     """Leave each key once among the rows; the first event of an id is the one that counts."""
-    first_of: dict[str, UsageRow] = {}
+    first_of: dict[bytes, UsageRow] = {}
     for row in judged.rows:
         first = first_of.setdefault(row.key, row)
         if first is not row:

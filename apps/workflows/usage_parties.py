@@ -92,7 +92,7 @@ def _customers_read(references: Collection[str]) -> dict[str, CustomerParty]:
     ]
     found: dict[str, CustomerParty] = {}
     for id_, external_id, clock_id in rows:
-        party = CustomerParty(UsageParty(id_, str(id_)), clock_id)
+        party = CustomerParty(UsageParty.of(id_), clock_id)
         found.setdefault(external_id, party)
         if id_ in by_id:
             # Whoever has the id comes before one whose code only looks like it.
@@ -108,7 +108,7 @@ def _subscriptions_read(references: Collection[str]) -> dict[str, SubscriptionPa
     ]
     found: dict[str, SubscriptionParty] = {}
     for id_, external_id, customer_id in rows:
-        party = SubscriptionParty(UsageParty(customer_id, str(customer_id), id_, str(id_)))
+        party = SubscriptionParty(UsageParty.of(customer_id, id_))
         if external_id is not None:
             found.setdefault(external_id, party)
         if id_ in by_id:
