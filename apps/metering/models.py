@@ -19,6 +19,7 @@ from apps.lifecycle.models import LifecycleModel
 from apps.metering import (  # Django finds models through this module
     correction_documents,  # noqa: F401
     import_models,  # noqa: F401
+    limit_models,  # noqa: F401
 )
 
 

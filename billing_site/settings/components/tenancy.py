@@ -41,6 +41,7 @@ TENANT_APPS = [
     "apps.metering",
     "apps.plans",
     "apps.subscriptions",
+    "apps.entitlements",
     "apps.invoices",
     "apps.payments",
     "apps.notifications",
