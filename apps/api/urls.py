@@ -22,6 +22,7 @@ from apps.api.v1 import (
     subscriptions,
     usage,
     usage_events,
+    usage_sources,
 )
 
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -44,6 +45,9 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("usage/corrections/<str:reference>/reject", corrections.CorrectionReject.as_view()),
     path("usage/corrections/<str:reference>/withdraw", corrections.CorrectionWithdraw.as_view()),
     path("usage/corrections/<str:reference>/counter", corrections.CorrectionCounter.as_view()),
+    path("usage/heartbeats", usage_sources.HeartbeatList.as_view()),
+    path("usage/sources", usage_sources.SourceList.as_view()),
+    path("usage/alerts", usage_sources.UsageAlertList.as_view()),
     path("meters", meters.MeterList.as_view()),
     path("meters/<str:reference>", meters.MeterDetail.as_view()),
     path("event-mappings", meters.EventMappingList.as_view()),
