@@ -78,6 +78,9 @@ class Environment(msgspec.Struct, kw_only=True, frozen=True, rename=lambda name:
     usage_archive_dir: Annotated[
         str, Meta(description="Folder for archived events, shared by all processes; empty: LOCAL_DIR/usage-archive.")
     ] = ""
+    prometheus_multiproc_dir: Annotated[
+        str, Meta(description="Folder in which processes add up their metrics; empty it at each start. Empty: none.")
+    ] = ""
     metrics_token: Annotated[
         str, Meta(description="Bearer token for /metrics; empty: /metrics is open and names no tenant.")
     ] = ""

@@ -1,11 +1,14 @@
 """Is the process alive, can it serve, and how is it doing: no tenant, no key, no secrets."""
 
+from django.conf import settings
 from django.db import Error, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, HttpResponse, JsonResponse
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from django.utils.crypto import constant_time_compare
+from prometheus_client import CONTENT_TYPE_LATEST
 
 from apps.tenancy import selectors as tenancy_selectors
+from apps.workflows import usage_metrics
 
 
 def healthz(request: HttpRequest) -> JsonResponse:
@@ -27,5 +30,19 @@ def readyz(request: HttpRequest) -> JsonResponse:
 
 
 def metrics(request: HttpRequest) -> HttpResponse:
-    """Return this process's metrics in Prometheus' text format."""
-    return HttpResponse(generate_latest(), content_type=CONTENT_TYPE_LATEST)
+    """
+    Return metrics in Prometheus' text format.
+
+    Without a METRICS_TOKEN anybody may ask, and no tenant is named; with one, whoever presents it is told of each.
+    """
+    if settings.METRICS_TOKEN:
+        presented = request.headers.get("Authorization", "").removeprefix("Bearer ").strip()
+        if not constant_time_compare(presented, settings.METRICS_TOKEN):
+            return HttpResponse(
+                "Send 'Authorization: Bearer <METRICS_TOKEN>'.\n",
+                status=401,
+                content_type="text/plain",
+                headers={"WWW-Authenticate": "Bearer"},
+            )
+    text = usage_metrics.metrics_text(has_tenants=bool(settings.METRICS_TOKEN))
+    return HttpResponse(text, content_type=CONTENT_TYPE_LATEST)

@@ -163,6 +163,7 @@ def child_environment(
         "LOCAL_DIR": str(settings.local_dir),
         "SECRET_KEY": environ.get("SECRET_KEY") or secret_key(settings.local_dir),
         "PUBLIC_PORT": environ.get("PUBLIC_PORT") or str(settings.port),
+        "PROMETHEUS_MULTIPROC_DIR": environ.get("PROMETHEUS_MULTIPROC_DIR") or str(settings.local_dir / "metrics"),
     }
     if postgres is not None:
         env["DATABASE_URL"] = postgres.url(database=DATABASE)
@@ -190,6 +191,9 @@ def run(settings: Settings, supervisor: Supervisor, environ: Mapping[str, str]) 
     else:
         ensure_database_answers(environ["DATABASE_URL"])
     env = child_environment(settings, environ, postgres)
+    # Counts of processes that have ended long ago would be added to those of today.
+    for counted in Path(env["PROMETHEUS_MULTIPROC_DIR"]).glob("*.db"):
+        counted.unlink(missing_ok=True)
 
     def manage(what: str, *arguments: str, show_output: bool = False) -> None:
         say(f"{what} ...")

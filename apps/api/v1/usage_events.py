@@ -36,7 +36,7 @@ from apps.identity.errors import ApiKeyRefused
 from apps.identity.models import ApiKey, Scope
 from apps.metering import bodies
 from apps.metering.errors import BatchInvalid, BatchTooLarge
-from apps.workflows import usage_intake
+from apps.workflows import usage_intake, usage_metrics
 from apps.workflows.usage_intake import IntakeResult
 
 log = structlog.get_logger(__name__)
@@ -98,7 +98,7 @@ def _answer(request: HttpRequest, split: Callable[[bytes], list[bytes]]) -> Http
         detail = f"{request.method} is not for this route; use POST."
         document = problem_document(status=405, code="method_not_allowed", detail=detail)
         return problem_response(document, {"Allow": "POST"})
-    at = clock.now()
+    at, began = clock.now(), time.monotonic_ns()
     key = _key(request, at)
     if not {Scope.EVENTS_WRITE.value, Scope.ADMIN.value} & set(key.scopes):
         detail = f"This needs the scope '{Scope.EVENTS_WRITE.value}'; the key has: {', '.join(key.scopes)}."
@@ -110,6 +110,11 @@ def _answer(request: HttpRequest, split: Callable[[bytes], list[bytes]]) -> Http
         actor=identity_actors.actor_of_api_key(key),
         at=at,
         mapping_source=request.GET.get("mapping", ""),
+    )
+    usage_metrics.batch_observe(
+        schema_name=str(connection.schema_name),  # type: ignore[attr-defined]
+        result=result,
+        nanoseconds=time.monotonic_ns() - began,
     )
     return _rendered(result, headers)
 

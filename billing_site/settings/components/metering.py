@@ -12,3 +12,7 @@ USAGE_ARCHIVE_DIR = Path(ENV.usage_archive_dir).resolve() if ENV.usage_archive_d
 
 # With a token, whoever scrapes must present it and is told about each tenant; without one, no tenant is named.
 METRICS_TOKEN = ENV.metrics_token
+# The library looks for the folder when it is first imported, and writes one file per process into it.
+METRICS_DIR = ENV.prometheus_multiproc_dir
+if METRICS_DIR:
+    Path(METRICS_DIR).mkdir(parents=True, exist_ok=True)
