@@ -45,15 +45,26 @@ WHERE ({_columns("r")}) IS DISTINCT FROM ({_columns("l")})
 ORDER BY 1, 2, 3 LIMIT %(limit)s
 """
 
+# Each event meets the windows of its customer once, however many there are.
 COUNTERS = f"""
-SELECT c.customer_id, c.meter_id, c.starts_at, coalesce(made.used, 0), coalesce(made.n, 0), c.used_units, c.event_count
-FROM metering_usagecounter c JOIN metering_meter m ON m.id = c.meter_id
-LEFT JOIN LATERAL (
-    SELECT count(*) AS n,
-           CASE m.aggregation WHEN 'max' THEN max({EVENT_VALUE}) ELSE sum({EVENT_VALUE}) END AS used
-    FROM metering_usageevent e WHERE {IN_WINDOW} AND {EVENT_MATCHES} AND {STANDS}
-) made ON true
-WHERE {_asked("starts_at")} AND m.aggregation IN ('count', 'sum', 'max')
-  AND (coalesce(made.used, 0), coalesce(made.n, 0)) IS DISTINCT FROM (c.used_units, c.event_count)
+WITH asked AS MATERIALIZED (
+    SELECT c.*, m.aggregation FROM metering_usagecounter c JOIN metering_meter m ON m.id = c.meter_id
+    WHERE m.aggregation IN ('count', 'sum', 'max') AND {_asked("c.starts_at")}
+), made AS MATERIALIZED (
+    SELECT r.counter_id, count(*) AS n, sum(r.value) AS total, max(r.value) AS largest
+    FROM (
+        SELECT c.counter_id, {EVENT_VALUE} AS value
+        FROM metering_usageevent e JOIN asked c ON {IN_WINDOW}
+        JOIN metering_meter m ON m.id = c.meter_id AND {EVENT_MATCHES}
+        WHERE e.occurred_at >= (SELECT min(starts_at) FROM asked)
+          AND e.occurred_at < (SELECT max(ends_at) FROM asked) AND {STANDS} OFFSET 0
+    ) r GROUP BY 1
+)
+SELECT c.customer_id, c.meter_id, c.starts_at,
+       coalesce(CASE c.aggregation WHEN 'max' THEN made.largest ELSE made.total END, 0), coalesce(made.n, 0),
+       c.used_units, c.event_count
+FROM asked c LEFT JOIN made USING (counter_id)
+WHERE (coalesce(CASE c.aggregation WHEN 'max' THEN made.largest ELSE made.total END, 0), coalesce(made.n, 0))
+      IS DISTINCT FROM (c.used_units, c.event_count)
 ORDER BY 1, 2, 3 LIMIT %(limit)s
 """
