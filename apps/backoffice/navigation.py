@@ -56,6 +56,10 @@ GROUPS: tuple[tuple[str, tuple[Item, ...]], ...] = (
         (
             Item("Meters", "speed", "metering.meter"),
             Item("Events", "stream", "metering.usageevent"),
+            Item("Find an event", "manage_search", "usage_search"),
+            Item("Corrections", "edit_note", "metering.usagecorrection"),
+            Item("Correction bounds", "rule", "metering.correctionbound"),
+            Item("Usage not counted", "playlist_remove", "usage_uncounted"),
             Item("Quarantined events", "report", "metering.quarantinedevent"),
             Item("Usage imports", "upload_file", "metering.usageimport"),
             Item("Event mappings", "swap_horiz", "metering.eventmapping"),

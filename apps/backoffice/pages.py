@@ -42,7 +42,7 @@ def press(request: HttpRequest, name: str, pk: UUID | None = None) -> HttpRespon
         raise PermissionDenied
     record = None
     if pk is not None:
-        record = button.model._default_manager.filter(pk=pk).first()
+        record = button.find(pk) if button.find else button.model._default_manager.filter(pk=pk).first()
         if record is None:
             raise Http404("There is no such row.")
         if not button.is_offered(record):

@@ -19,7 +19,7 @@ from django.urls import URLPattern, path, reverse
 from unfold.sites import UnfoldAdminSite
 
 from apps.audit.admin import RECORDS as AUDIT
-from apps.backoffice import buttons, navigation, pages, panels, plan_pages, signing_in, work
+from apps.backoffice import buttons, navigation, pages, panels, plan_pages, signing_in, usage_pages, work
 from apps.backoffice.tables import Panel
 from apps.common import clock, formatting, sessions
 from apps.customers.admin import RECORDS as CUSTOMERS
@@ -146,6 +146,8 @@ class BackofficeSite(StaffSite):
                 self._page(plan_pages.plan_version_examine),
                 name="plan_version_examine",
             ),
+            path("usage/search/", self._page(usage_pages.usage_search), name="usage_search"),
+            path("usage/uncounted/", self._page(usage_pages.usage_uncounted), name="usage_uncounted"),
             path("trial-balance/", self._page(pages.trial_balance), name="trial_balance"),
             path("audit-trail/", self._page(pages.audit_trail), name="audit_trail"),
         ]

@@ -74,6 +74,13 @@ _KINDS = {
         "Refused usage is kept. Repair the cause, then replay.",
         "warning",
     ),
+    "corrections": _Kind(
+        "Corrections to decide",
+        "metering_usagecorrection_changelist",
+        "?status__exact=PENDING_APPROVAL",
+        "Usage that somebody wants to count differently. Somebody else looks at the effect and decides.",
+        "warning",
+    ),
     "drafts": _Kind(
         "Draft invoices",
         "invoices_invoice_changelist",

@@ -14,6 +14,9 @@ UNION ALL
 SELECT 'quarantined', '', count(*), 0::bigint, min(received_at)
 FROM metering_quarantinedevent WHERE status = 'HELD'
 UNION ALL
+SELECT 'corrections', '', count(*), 0::bigint, min(requested_at)
+FROM metering_usagecorrection WHERE status = 'PENDING_APPROVAL'
+UNION ALL
 SELECT 'drafts', currency, count(*), sum(total_minor)::bigint, min(drafted_at)
 FROM invoices_invoice WHERE status = 'DRAFT' GROUP BY currency
 UNION ALL

@@ -1,15 +1,31 @@
 """Meters, events and running totals in the back office."""
 
 from typing import Any
+from uuid import UUID
 
 from django.core.paginator import Paginator
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 from unfold.decorators import display
 
 from apps.common.admin import RecordAdmin, number_column, status_column, words_before_colon
+from apps.common.formatting import instant_text, number_text
+from apps.metering import corrected_events
+from apps.metering.correction_documents import CorrectionBound, UsageCorrection
+from apps.metering.corrections import EVENTS_MAX_ALONE, UNITS_MAX_ALONE
 from apps.metering.import_models import UsageImport
-from apps.metering.models import EventMapping, Meter, QuarantinedEvent, UsageEvent
+from apps.metering.models import EventMapping, Meter, QuarantinedEvent, UsageCancellation, UsageEvent
+
+CORRECTION_TONES = {
+    "PENDING_APPROVAL": "warning",
+    "APPROVED": "info",
+    "APPLIED": "success",
+    "REJECTED": "neutral",
+    "CANCELED": "neutral",
+}
+QUARANTINE_TONES = {"HELD": "warning", "REPLAYED": "success", "EDITED": "info", "DISCARDED": "neutral"}
 
 
 class MeterAdmin(RecordAdmin):
@@ -98,17 +114,132 @@ class UsageEventAdmin(RecordAdmin):
         """Return events with exactly this id: a search for parts of ids would read every partition."""
         return (queryset.filter(event_id=search_term.strip()) if search_term.strip() else queryset), False
 
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> UsageEvent | None:
+        """Return an event by its key, found by when it was received: events have no index of their own by key."""
+        try:
+            return corrected_events.event_by_key(UUID(object_id))
+        except ValueError:
+            return None
+
+    def banner(self, record: UsageEvent) -> tuple[str, str] | None:
+        """Say when an event counts no more."""
+        cancelled = UsageCancellation.objects.filter(event_key=record.event_key).first()
+        if cancelled is None:
+            return None
+        named = UsageCorrection(id=cancelled.correction_id).public_id
+        return "warning", f"This event counts no more since {instant_text(cancelled.cancelled_at)}: {named}."
+
 
 class QuarantinedEventAdmin(RecordAdmin):
     """Refused, not lost."""
 
-    purpose = "Events that were refused, with the reason. Repair the cause, then replay them."
-    list_display = ("received_at", "code", "source", "event_id", "status_badge", "detail")
+    purpose = (
+        "Events that were refused, with the reason, as they came. Repair the cause, then replay them; edit what cannot "
+        "go in as it is; discard what is no usage."
+    )
+    list_display = ("received_at", "code", "source", "event_id", "customer_reference", "status_badge", "detail")
     list_filter = ("status", "code", "source")
-    search_fields = ("event_id", "code")
-    fact_fields = ("code", "detail", "status_badge", "source", "event_id", "received_at", "replayed_at", "raw")
+    search_fields = ("event_id", "code", "customer_reference")
+    fact_fields = (
+        "code",
+        "detail",
+        "status_badge",
+        "source",
+        "event_id",
+        "customer_reference",
+        "received_at",
+        "replayed_at",
+        "edits",
+        "edited_by_name",
+        "edit_comment",
+        "closed_at",
+        "closed_by_name",
+        "close_reason",
+        "close_comment",
+        "raw",
+    )
 
-    status_badge = status_column({"HELD": "warning", "REPLAYED": "success"})
+    status_badge = status_column(QUARANTINE_TONES)
+
+
+class UsageCorrectionAdmin(RecordAdmin):
+    """Usage that counts differently than it was sent."""
+
+    purpose = (
+        "Corrections of usage: events that count no more, others in their place, and what came too late. Small ones "
+        "are applied at once, larger ones wait for somebody other than who asked. To correct one event, find it first."
+    )
+    list_display = (
+        "requested_at",
+        "kind_text",
+        "event_count",
+        "units_text",
+        "reason_text",
+        "requested_by_name",
+        "status_badge",
+        "decided_by_name",
+    )
+    list_filter = ("status", "kind", "reason_code")
+    search_fields = ("comment", "requested_by_name")
+    list_select_related = ("counters",)
+    fact_fields = (
+        "status_badge",
+        "kind",
+        "reason_code",
+        "comment",
+        "evidence",
+        "event_count",
+        "counters",
+        "is_for_newer_meters",
+        "is_within_bound",
+        "requested_by_name",
+        "requested_at",
+        "decided_by_name",
+        "decided_at",
+        "decision_comment",
+        "applied_at",
+    )
+
+    status_badge = status_column(CORRECTION_TONES)
+
+    @display(description="Does", ordering="kind")
+    def kind_text(self, correction: UsageCorrection) -> str:
+        """Return the short name of its kind."""
+        return words_before_colon(correction, "kind")
+
+    @display(description="Why", ordering="reason_code")
+    def reason_text(self, correction: UsageCorrection) -> str:
+        """Return the short name of its reason."""
+        return words_before_colon(correction, "reason_code")
+
+    @display(description="Units")
+    def units_text(self, correction: UsageCorrection) -> str:
+        """Return what it changes, by meter."""
+        changes = [
+            f"{number_text(total['units_change'])} {total['unit_name'] or total['meter']}"
+            for total in correction.effect["meters"]
+            if total["units_change"] != "0"
+        ]
+        return ", ".join(changes[:3]) + (", \u2026" if len(changes) > 3 else "")
+
+    @display(description="Evidence")
+    def evidence(self, correction: UsageCorrection) -> SafeString | str:
+        """Return a link to where the evidence is kept."""
+        url = correction.evidence_url
+        return format_html('<a href="{}" rel="noopener noreferrer">{}</a>', url, url) if url else ""
+
+
+class CorrectionBoundAdmin(RecordAdmin):
+    """How much one person may correct alone."""
+
+    purpose = (
+        f"Up to the newest of these one person corrects usage alone. Where there is none: {EVENTS_MAX_ALONE} events "
+        f"and {UNITS_MAX_ALONE} units of any one meter and customer."
+    )
+    list_display = ("set_at", "events_max", "units_max_text", "set_by_name", "comment")
+    fact_fields = ("set_at", "events_max", "units_max_text", "set_by_name", "comment")
+
+    units_max_text = number_column("units_max", "Units max")
 
 
 class UsageImportAdmin(RecordAdmin):
@@ -163,5 +294,7 @@ RECORDS = (
     (EventMapping, EventMappingAdmin),
     (UsageEvent, UsageEventAdmin),
     (QuarantinedEvent, QuarantinedEventAdmin),
+    (UsageCorrection, UsageCorrectionAdmin),
+    (CorrectionBound, CorrectionBoundAdmin),
     (UsageImport, UsageImportAdmin),
 )

@@ -14,7 +14,7 @@ from apps.customers.models import Customer
 from apps.engine.exact import decimal_text
 from apps.metering import corrections_sql
 from apps.metering.correction_documents import CorrectedEvent
-from apps.metering.models import Meter
+from apps.metering.models import Meter, UsageEvent, UsageEventKey
 from apps.metering.normalisers import exact_number
 
 # Exact both ways: a number with a point is never a binary float.
@@ -107,6 +107,14 @@ def stored_events(*, keys: Collection[str]) -> dict[str, StoredEvent]:
     rows = fetch_all(corrections_sql.STORED_EVENTS, _by_key(keys)) if keys else []
     names = StoredEvent.__slots__
     return {row[0]: StoredEvent(**dict(zip(names, row, strict=True))) for row in rows}
+
+
+def event_by_key(key: UUID) -> UsageEvent | None:
+    """Return the stored event with this key; nothing where there is none, or where it was archived."""
+    received_at = UsageEventKey.objects.filter(event_key=key).values_list("received_at", flat=True).first()
+    if received_at is None:
+        return None
+    return UsageEvent.objects.filter(event_key=key, received_at=received_at).first()
 
 
 def units_of(*, keys: Collection[str]) -> dict[tuple[UUID, UUID], tuple[int, Decimal]]:

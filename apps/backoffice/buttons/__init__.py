@@ -3,13 +3,20 @@
 from django.db.models import Model
 from django.urls import reverse
 
-from apps.backoffice.buttons import agreements, billing, operations, subscriptions
+from apps.backoffice.buttons import agreements, billing, corrections, operations, quarantine, subscriptions
 from apps.backoffice.buttons.base import Button, Offer, Outcome, Press
 from apps.identity.models import User
 
 BUTTONS: dict[str, Button] = {
     button.name: button
-    for button in (*billing.BUTTONS, *subscriptions.BUTTONS, *agreements.BUTTONS, *operations.BUTTONS)
+    for button in (
+        *billing.BUTTONS,
+        *subscriptions.BUTTONS,
+        *agreements.BUTTONS,
+        *corrections.BUTTONS,
+        *quarantine.BUTTONS,
+        *operations.BUTTONS,
+    )
 }
 
 __all__ = ["BUTTONS", "Button", "Offer", "Outcome", "Press", "offers_for_list", "offers_for_record"]

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from django import forms
 from django.db.models import Model
@@ -39,6 +40,10 @@ class Rehearsal:
     lines: list[tuple[str, str, str]]  # description, service period, amount
     totals: list[tuple[str, str]]
     issues: list[str]
+    heads: tuple[str, str, str] = ("Line", "For", "Net")
+    note: str = (
+        "Usage that is told about later still joins the document during its grace; everything else stays as shown."
+    )
 
 
 def _always(record: Any) -> bool:
@@ -74,6 +79,11 @@ class Button:
     # With one, the first press shows what would happen, and the second does that. Its form takes the row, and has a
     # hidden field `rehearsed_at`.
     rehearse: Callable[[Press], Rehearsal] | None = None
+    rehearsal_title: str = "Show what it bills"
+    # The form is filled from the row, as a rehearsed one always is.
+    takes_record: bool = False
+    # How a row is found where its table has no index by key.
+    find: Callable[[UUID], Any] | None = None
 
     @property
     def is_rehearsed(self) -> bool:
@@ -82,7 +92,9 @@ class Button:
 
     def form(self, *, record: Any, data: Any) -> forms.Form:
         """Return the form that the button asks, filled in when there is data."""
-        return self.form_class(data, record=record) if self.is_rehearsed else self.form_class(data)
+        if self.is_rehearsed or self.takes_record:
+            return self.form_class(data, record=record)
+        return self.form_class(data)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Buttons of plans, refused usage, dead messages and keys."""
+"""Buttons of plans, dead messages and keys."""
 
 from apps.backoffice.buttons.base import Button, Outcome, Press
 from apps.backoffice.buttons.forms import ApiKeyForm, PublishForm
@@ -6,10 +6,8 @@ from apps.identity import services as identity_services
 from apps.identity.models import ApiKey
 from apps.messaging import services as messaging_services
 from apps.messaging.models import OutboxMessage
-from apps.metering.models import QuarantinedEvent
 from apps.plans import services as plan_services
 from apps.plans.models import PlanVersion
-from apps.workflows import usage_intake
 
 
 def _publish(press: Press) -> Outcome:
@@ -24,11 +22,6 @@ def _publish(press: Press) -> Outcome:
     audience = "" if cohort is None else f" for cohort {cohort}"
     message = f"{version} is published{audience}; its golden examples gave the totals they name."
     return Outcome(message=message, record=version)
-
-
-def _replay(press: Press) -> Outcome:
-    usage_intake.quarantine_replay(quarantined_id=press.record.id, actor=press.actor, at=press.wall_at)
-    return Outcome(message="The event was accepted under its own id.", record=press.record)
 
 
 def _requeue(press: Press) -> Outcome:
@@ -64,15 +57,6 @@ BUTTONS = (
         run=_publish,
         form_class=PublishForm,
         is_offered=lambda version: version.status == "DRAFT",
-    ),
-    Button(
-        name="usage-replay",
-        title="Replay",
-        effect="The event is offered again as it came. If its reason is gone it counts; if not it stays here.",
-        permission="usage.replay",
-        model=QuarantinedEvent,
-        run=_replay,
-        is_offered=lambda event: event.status == "HELD",
     ),
     Button(
         name="message-requeue",
