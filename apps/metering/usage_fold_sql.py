@@ -41,9 +41,11 @@ _CAN_COUNT = f"""
     AND CASE WHEN m.is_retired THEN {HAS_WEIGHT} ELSE true END
 """
 
+_IS_OF_METER = f"(e.stands_for_xid IS NULL OR {SINCE_DEFINED})"
+
 _FRESH = f"""
     FROM fresh e JOIN meters m ON m.event_type = e.type AND (NOT m.has_filters OR e.properties @> m.filters)
-         AND {_CAN_COUNT} AND (e.stands_for_xid IS NULL OR {SINCE_DEFINED})
+         AND {_CAN_COUNT} AND {_IS_OF_METER}
 """
 # Anything else was refused at the door; a row that somebody inserts by hand counts nothing that cannot be billed.
 _IS_COUNTED = "(r.value >= 0 OR r.aggregation = 'weighted_sum')"
@@ -203,7 +205,7 @@ BEGIN
                  AND e.occurred_at >= m.starts_at AND e.occurred_at < m.ends_at
                  AND (m.of_subscription = '{NO_SUBSCRIPTION}' OR e.subscription_id IS NULL
                       OR e.subscription_id = m.of_subscription)
-                 AND (NOT m.has_filters OR e.properties @> m.filters) AND {_CAN_COUNT} OFFSET 0
+                 AND (NOT m.has_filters OR e.properties @> m.filters) AND {_CAN_COUNT} AND {_IS_OF_METER} OFFSET 0
         ) r WHERE {_IS_COUNTED} GROUP BY 1
     ), held AS MATERIALIZED (
         SELECT c.counter_id FROM metering_usagecounter c
