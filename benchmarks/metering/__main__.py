@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks.metering import database_side, over_http, servers
+from benchmarks.metering import database_side, growth, over_http, reads, servers
 from benchmarks.metering.bench import QUICK, Amounts, Bench
 from benchmarks.metering.ground import throwaway_ground
 from benchmarks.metering.report import Figure, Report, load
@@ -24,6 +24,9 @@ _HTTP = ("2", "3", "4", "5", "6", "15", "single")
 GROUPS: tuple[tuple[tuple[str, ...], Callable[[Bench, Sequence[str]], list[Figure]]], ...] = (
     (("1", "1b"), lambda bench, _bars: database_side.measure(bench)),
     (_HTTP, lambda bench, bars: over_http.measure(bench, bars=bars)),
+    (("11", "12", "13"), lambda bench, bars: reads.measure(bench, bars=bars)),
+    (("14",), lambda bench, _bars: growth.tenants(bench)),
+    (("mem", "lin"), lambda bench, _bars: growth.memory(bench)),
 )
 BARS = tuple(bar for bars, _measure in GROUPS for bar in bars)
 
@@ -66,6 +69,8 @@ def arguments(given: Sequence[str] | None = None) -> tuple[Amounts, list[str], P
     parser.add_argument("--bars", default=",".join(BARS), help="default: %(default)s")
     parser.add_argument("--repeats", type=int, help="default: 3, with --quick 1")
     parser.add_argument("--quick", action="store_true", help="small numbers: shows that it runs, measures little")
+    parser.add_argument("--present", type=int, help="bars 11 to 13: events that are there (default: 1,000,000)")
+    parser.add_argument("--tenants", type=int, help="bar 14: how many at most (default: 100)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every repetition's ratio there, too")
     options = parser.parse_args(given)
     bars = [bar.strip() for bar in options.bars.split(",") if bar.strip()]
@@ -75,6 +80,10 @@ def arguments(given: Sequence[str] | None = None) -> tuple[Amounts, list[str], P
     amounts = QUICK if options.quick else Amounts()
     if options.repeats:
         amounts = dataclasses.replace(amounts, repeats=options.repeats)
+    if options.present:
+        amounts = dataclasses.replace(amounts, present_events=options.present)
+    if options.tenants:
+        amounts = dataclasses.replace(amounts, tenants=(*amounts.tenants, options.tenants))
     return amounts, bars, options.json
 
 

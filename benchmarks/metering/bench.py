@@ -46,10 +46,10 @@ class Bench:
     houses: dict[str, House] = field(default_factory=dict)
     _streams: dict[str, Traffic] = field(default_factory=dict)
 
-    def house(self, slug: str = "bench") -> House:
+    def house(self, slug: str = "bench", *, customers: int | None = None) -> House:
         """Return a tenant, built when first asked for."""
         if slug not in self.houses:
-            self.houses[slug] = grounds.house_build(slug=slug, customers=self.amounts.customers)
+            self.houses[slug] = grounds.house_build(slug=slug, customers=customers or self.amounts.customers)
         return self.houses[slug]
 
     def traffic(self, slug: str = "bench") -> Traffic:

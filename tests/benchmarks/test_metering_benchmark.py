@@ -5,14 +5,24 @@ import os
 import pytest
 
 from benchmarks.metering import __main__ as command
-from benchmarks.metering import database_side, ground, over_http
+from benchmarks.metering import database_side, ground, growth, over_http, reads
 from benchmarks.metering.bench import Amounts, Bench
 from benchmarks.metering.report import Figure, Report
 from benchmarks.metering.traffic import Traffic
 
 pytestmark = pytest.mark.races
 
-TINY = Amounts(repeats=1, customers=5, events=200, small_events=80, singles=5, batch=50)
+TINY = Amounts(
+    repeats=1,
+    customers=10,
+    events=200,
+    small_events=80,
+    singles=5,
+    batch=50,
+    present_events=200,
+    tenants=(1, 2),
+    memory_events=400,
+)
 
 
 @pytest.fixture
@@ -22,7 +32,7 @@ def bench(committed_tenant, tmp_path):
     environ = {**os.environ, "DEBUG": "false", "LOCAL_DIR": str(tmp_path), "LOG_LEVEL": "WARNING"}
     house = ground.house_furnish(slug="gamma", schema_name=committed_tenant, customers=TINY.customers)
     made = ground.Ground(url=url, local_dir=tmp_path, environ=environ)
-    return Bench(ground=made, amounts=TINY, houses={"bench": house})
+    return Bench(ground=made, amounts=TINY, houses=dict.fromkeys(("bench", "full", "empty", "template"), house))
 
 
 def test_both_modes_are_measured_and_published(bench, capsys):
@@ -41,6 +51,34 @@ def test_every_case_over_http_stores_each_event_once(bench):
     figures = over_http.measure(bench, bars=["2", "3", "4", "5", "6", "15", "single"])
     assert [figure.bar for figure in figures] == ["2", "3", "4", "5", "15", "15", "", "6"]
     assert all(ratio > 0 for figure in figures for ratio in figure.ratios)
+
+
+def test_a_month_is_loaded_and_read_like_the_raw_events(bench):
+    """Each aggregation gives what plain SQL over the events gives; the measurement itself requires it."""
+    figures = reads.measure(bench, bars=["11", "12", "13"])
+    assert [figure.bar for figure in figures] == ["", *["11"] * 7, *["12"] * 6, "13"]
+    assert all(ratio > 0 for figure in figures for ratio in figure.ratios)
+
+
+def test_memory_and_cost_are_watched_over_many_batches(bench):
+    """The resident memory of both web processes is found and compared."""
+    figures = growth.memory(bench)
+    assert [figure.bar for figure in figures] == ["mem", "lin"]
+    assert all(ratio > 0 for figure in figures for ratio in figure.ratios)
+
+
+def test_copies_of_a_tenant_take_events_in(bench):
+    """A copied schema is a tenant like one that was built, with totals of its own."""
+    try:
+        (figure,) = growth.tenants(bench)
+        assert figure.bar == "14"
+    finally:
+        with bench.ground.connected() as connection:
+            # A tenant is kept for ever; this one only leaves the suite's database as it was.
+            connection.execute("SET session_replication_role = replica")
+            connection.execute("DROP SCHEMA IF EXISTS t_copy_0 CASCADE")
+            connection.execute("DELETE FROM tenancy_domain WHERE domain = 'copy-0.localhost'")
+            connection.execute("DELETE FROM tenancy_tenant WHERE slug = 'copy-0'")
 
 
 def test_a_lost_event_fails_the_benchmark(bench):
