@@ -28,7 +28,7 @@ PERMISSIONS: dict[str, str] = {
     "invoices.run": "Start a billing run",
     "invoices.finalize": "Finalise a draft",
     "invoices.void": "Void an open invoice",
-    "corrections.prepare": "Prepare adjustments and credit notes",
+    "corrections.prepare": "Prepare usage corrections, adjustments and credit notes",
     "corrections.approve": "Approve what somebody else prepared",
     "payments.collect": "Collect a payment and look up unknown ones",
     "messages.requeue": "Requeue a dead message",
