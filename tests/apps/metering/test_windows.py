@@ -7,6 +7,8 @@ import pytest
 
 from apps.common.db import fetch_all
 from apps.metering import selectors as metering_selectors
+from apps.metering import usage_counters
+from apps.metering.models import UsageCounter
 from apps.subscriptions import selectors as subscription_selectors
 from tests.builders import customers, metering, plans, subscriptions
 
@@ -25,7 +27,7 @@ def _quantity(meter, customer, starts_at: datetime, ends_at: datetime) -> Decima
 
 
 def test_totals_are_there_in_the_transaction_that_accepts(tenant):
-    """S056: a limit that reads right after the answer sees what was answered, event by event."""
+    """S053, S056: a limit that reads right after the answer sees what was answered, event by event."""
     meter = metering.meter()
     customer = customers.customer(external_id="acme")
     seen = []
@@ -36,7 +38,7 @@ def test_totals_are_there_in_the_transaction_that_accepts(tenant):
 
 
 def test_one_total_per_customer_meter_and_hour(tenant):
-    """S059: the key of a total is fixed, so a hundred events of an hour in many batches make one row that grows."""
+    """S059, S055: the key of a total is fixed, so a hundred events of an hour in many batches make one row that grows."""
     metering.meter()
     customers.customer(external_id="acme")
     for batch in range(4):
@@ -45,6 +47,39 @@ def test_one_total_per_customer_meter_and_hour(tenant):
             customer="acme", count=25, occurred_at=moment, at=JANUARY + timedelta(hours=1), prefix=f"b{batch}"
         )
     assert fetch_all("SELECT event_count, value_sum FROM metering_usageaggregate") == [(100, 100)]
+
+
+def test_the_period_of_a_subscription_is_followed_live(tenant):
+    """S054: one row by customer, subscription, meter and period; other periods and subscriptions leave it alone."""
+    meter = metering.meter(aggregation="sum", value_property="n", group_by=["region"])
+    plans.published_plan(code="mine", base_fee=None, charges=PER_CALL)
+    plans.published_plan(code="other", charges=[])
+    customer = customers.customer(external_id="acme")
+    mine, _other = (
+        subscriptions.subscription(customer=customer, plan_code=name, external_id=name, starts_at=JANUARY)
+        for name in ("mine", "other")
+    )
+    starts_at, ends_at = JANUARY, JANUARY + timedelta(days=31)
+    window = usage_counters.CounterWindow(
+        meter=meter, customer_id=customer.id, subscription_id=mine.id, starts_at=starts_at, ends_at=ends_at
+    )
+    (counter_id,) = usage_counters.usage_counters_open(windows=[window], at=JANUARY)
+    sent = [
+        (starts_at, {"n": "1", "region": "eu"}, "mine"),
+        (starts_at + timedelta(days=1), {"n": "2", "region": "us"}, None),
+        (starts_at + timedelta(days=1), {"n": "4"}, "other"),
+        (starts_at - timedelta(microseconds=1), {"n": "8"}, "mine"),
+        (ends_at - timedelta(microseconds=1), {"n": "16"}, "mine"),
+        (ends_at, {"n": "32"}, "mine"),
+    ]
+    batch = [
+        metering.event(occurred_at=moment.isoformat(), properties=properties, subscription=subscription)
+        for moment, properties, subscription in sent
+    ]
+    assert metering.send(*batch, at=ends_at).accepted == len(batch)
+    assert usage_counters.usage_counter_read(counter_id=counter_id) == 19
+    rows = UsageCounter.objects.filter(customer_id=customer.id)
+    assert [(row.subscription_id, row.event_count) for row in rows] == [(mine.id, 3)]
 
 
 @pytest.mark.parametrize(
