@@ -38,7 +38,7 @@ def test_totals_are_there_in_the_transaction_that_accepts(tenant):
 
 
 def test_one_total_per_customer_meter_and_hour(tenant):
-    """S059, S055: the key of a total is fixed, so a hundred events of an hour in many batches make one row that grows."""
+    """S059, S055: the key of a total is fixed, so a hundred events of an hour make one row that grows."""
     metering.meter()
     customers.customer(external_id="acme")
     for batch in range(4):
