@@ -44,6 +44,7 @@ class MeterAdmin(RecordAdmin):
         "value_property",
         "operation_property",
         "has_carry_over",
+        "weight_property",
         "unit_name",
         "filters",
         "group_by",

@@ -28,6 +28,7 @@ def meter_problems(data: MeterInput) -> tuple[FieldProblem, ...]:
     return (
         *_text_problems(data),
         *_value_problems(data),
+        *_weight_problems(data),
         *_state_problems(data),
         *_filter_problems(data.filters),
         *_group_problems(data.group_by),
@@ -88,6 +89,17 @@ def _value_problems(data: MeterInput) -> Iterator[FieldProblem]:
         yield FieldProblem("/value_property", "value_not_needed", "Leave it out: count counts events.")
     elif data.aggregation != MeterAggregation.COUNT and not _PROPERTY.fullmatch(data.value_property):
         yield FieldProblem("/value_property", "value_needed", f"Name the property that {data.aggregation} reads.")
+
+
+def _weight_problems(data: MeterInput) -> Iterator[FieldProblem]:
+    if not data.weight_property:
+        return
+    if data.aggregation not in (MeterAggregation.COUNT, MeterAggregation.SUM):
+        detail = "Leave it out: only count and sum add up events that stand for several."
+        yield FieldProblem("/weight_property", "weight_not_needed", detail)
+    elif not _PROPERTY.fullmatch(data.weight_property) or data.weight_property == data.value_property:
+        detail = "Name the property that says how many events one stands for; it cannot be the value itself."
+        yield FieldProblem("/weight_property", "weight_invalid", detail)
 
 
 def _state_problems(data: MeterInput) -> Iterator[FieldProblem]:

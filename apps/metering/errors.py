@@ -81,6 +81,18 @@ class HeartbeatConflict(Conflict):
     code = "heartbeat_conflict"
 
 
+class UsageSettingsInvalid(Invalid):
+    """Settings of the intake that cannot hold; each field is named."""
+
+    code = "usage_settings_invalid"
+
+
+class EventTypePolicyInvalid(Invalid):
+    """A policy that cannot hold, or that withholds what a meter reads; each entry is named."""
+
+    code = "event_type_policy_invalid"
+
+
 class WatchPolicyInvalid(Invalid):
     """Limits of what is watched that cannot hold; each field is named."""
 

@@ -13,10 +13,11 @@ from apps.common.errors import FieldProblem
 from apps.engine.aggregation import Aggregation, Operation, Reading
 from apps.engine.charge_models.basis import BasisNeed, basis_needed
 from apps.engine.charge_models.terms import ChargeTerms
-from apps.metering import event_checks
+from apps.engine.exact import multiply_exactly
+from apps.metering import event_checks, meter_checks
 from apps.metering.errors import EventDocumentsInvalid, EventRefused
-from apps.metering.event_checks import MeterTerms
-from apps.metering.normalisers import CanonicalEvent, exact_number
+from apps.metering.meter_checks import MeterTerms
+from apps.metering.normalisers import exact_number
 from apps.metering.usage_folds import (
     CountedEvent,
     MeterDefinition,
@@ -87,6 +88,7 @@ def _terms_of(meter: MeterDefinition) -> MeterTerms:
         group_by=tuple(meter.group_by),
         rules=meter.rules,
         is_current=True,
+        weight_property=meter.weight_property,
     )
 
 
@@ -103,10 +105,10 @@ def _read(
     properties = {key: _as_stored(value) for key, value in sent.items()}
     occurred_at = event_checks.instant_read(str(document.get("occurred_at") or ""))
     quantity = event_checks.quantity_text(document.get("quantity"))
-    if document.get("type") not in (None, meter.event_type) or not event_checks.is_filtered_in(properties, terms):
+    if document.get("type") not in (None, meter.event_type) or not meter_checks.is_filtered_in(properties, terms):
         return
-    event_checks.meters_check(CanonicalEvent(properties=properties), quantity=quantity, meters=(terms,))
-    texts = tuple(event_checks.plain_text(properties.get(key)) for key in names)
+    meter_checks.meters_check(properties, quantity=quantity, meters=(terms,))
+    texts = tuple(meter_checks.plain_text(properties.get(key)) for key in names)
     yield CountedEvent(_reading(properties, quantity, terms, occurred_at), texts, name=name)
 
 
@@ -116,10 +118,12 @@ def _as_stored(value: Any) -> Any:
 
 
 def _reading(properties: Mapping[str, Any], quantity: str | None, terms: MeterTerms, occurred_at: datetime) -> Reading:
+    weight = meter_checks.event_weight(properties, terms)
     if terms.aggregation == Aggregation.COUNT:
-        return Reading(occurred_at)
+        return Reading(occurred_at, Decimal(weight))
     if terms.aggregation != Aggregation.UNIQUE_COUNT:
-        return Reading(occurred_at, event_checks.measured_number(properties, quantity, terms))
+        number = meter_checks.measured_number(properties, quantity, terms)
+        return Reading(occurred_at, multiply_exactly(number, Decimal(weight)) if weight != 1 else number)
     operation = Operation(properties[terms.operation_property]) if terms.operation_property else Operation.ADD
-    label = event_checks.plain_text(properties[terms.value_property]) or ""
+    label = meter_checks.plain_text(properties[terms.value_property]) or ""
     return Reading(occurred_at, label=label, operation=operation)

@@ -338,6 +338,7 @@ class QuarantinedEvent(LifecycleModel):
 
 
 # Tables of late usage and of what is watched have modules of their own; Django finds them from here.
+from apps.metering.intake_models import EventTypePolicy, UsageSettings  # noqa: E402
 from apps.metering.late_models import (  # noqa: E402
     LatePolicy,
     LateUsage,
@@ -363,6 +364,7 @@ from apps.metering.watching_models import (  # noqa: E402
 __all__ = [
     "AnomalyRule",
     "EventMapping",
+    "EventTypePolicy",
     "LatePolicy",
     "LateUsage",
     "LateUsagePolicy",
@@ -383,6 +385,7 @@ __all__ = [
     "UsageMending",
     "UsageNews",
     "UsageProof",
+    "UsageSettings",
     "UsageSource",
     "UsageWindow",
     "WatchPolicy",

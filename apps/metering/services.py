@@ -11,15 +11,23 @@ from apps.audit import services as audit_services
 from apps.common import locks
 from apps.common.actors import Actor
 from apps.common.db import unit_of_work
+from apps.common.errors import FieldProblem
 from apps.engine.hashing import canonical_json
 from apps.lifecycle.services import transition_apply
 from apps.messaging import services as messaging_services
 from apps.metering import definitions
 from apps.metering.errors import EventMappingInvalid, MeterInvalid, QuarantinedEventUnknown, ReplayRefused
 from apps.metering.inputs import MeterInput
-from apps.metering.intake_terms import TERMS_LOCK, intake_terms_hold, intake_terms_known, intake_terms_read
-from apps.metering.models import EventMapping, Meter, QuarantinedEvent, QuarantineStatus
+from apps.metering.intake_terms import (
+    TERMS_LOCK,
+    intake_terms_hold,
+    intake_terms_known,
+    intake_terms_read,
+    policy_of,
+)
+from apps.metering.models import EventMapping, EventTypePolicy, Meter, QuarantinedEvent, QuarantineStatus
 from apps.metering.partitions import months_ahead, usage_partitions_ensure
+from apps.metering.property_policies import meter_conflicts
 from apps.metering.usage_store import usage_batch_store, usage_stored_find
 
 __all__ = [
@@ -75,6 +83,7 @@ def meter_define(*, data: MeterInput, actor: Actor, at: datetime) -> Meter:
         raise MeterInvalid(f"The meter cannot be accepted. {summary}", problems=problems)
     # Alone with the meters: no event is half-way in, so each is counted by this version or was written before it.
     locks.advisory_lock(TERMS_LOCK)
+    _policy_allows(data)
     terms = {**asdict(data), "filters": dict(data.filters), "group_by": list(data.group_by), "rules": dict(data.rules)}
     current = Meter.objects.filter(code=data.code, retired_at__isnull=True).first()
     if current is not None:
@@ -96,6 +105,17 @@ def meter_define(*, data: MeterInput, actor: Actor, at: datetime) -> Meter:
         at=at,
     )
     return meter
+
+
+def _policy_allows(data: MeterInput) -> None:
+    row = EventTypePolicy.objects.filter(event_type=data.event_type).order_by("-version").first()
+    if row is None:
+        return
+    conflicts = tuple(meter_conflicts(data, policy_of(row)))
+    if conflicts:
+        summary = "; ".join(f"{conflict.pointer}: {conflict.meter_remedy}" for conflict in conflicts)
+        problems = tuple(FieldProblem(c.pointer, "withheld_by_policy", c.meter_remedy) for c in conflicts)
+        raise MeterInvalid(f"The meter cannot be accepted. {summary}", problems=problems)
 
 
 def _terms_text(terms: Mapping[str, Any]) -> str:

@@ -6,10 +6,10 @@ text. Half of what a text COPY costs the server is that parsing. A batch repeats
 their bytes are made once.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 import msgspec
@@ -40,7 +40,8 @@ class UsageRow(msgspec.Struct, gc=False):
     """
     One event ready to be written, and what those who admit it or tell of it need to know.
 
-    `line` is the event as COPY reads it; `position` is its place in its batch.
+    `line` is the event as COPY reads it; `position` is its place in its batch; `properties` are those that are stored
+    and counted, where the event has all that were sent.
     """
 
     key: bytes
@@ -52,6 +53,7 @@ class UsageRow(msgspec.Struct, gc=False):
     subscription_id: UUID | None
     occurred_at: datetime
     quantity: str | None
+    properties: Mapping[str, Any]
 
 
 class UsageParty(msgspec.Struct, frozen=True, gc=False):
@@ -85,13 +87,21 @@ class UsageRowWriter:
         self._texts: dict[str, bytes] = {}
 
     def row(
-        self, *, event: CanonicalEvent, position: int, party: UsageParty, instant: Instant, quantity: str | None
+        self,
+        *,
+        event: CanonicalEvent,
+        position: int,
+        party: UsageParty,
+        instant: Instant,
+        quantity: str | None,
+        stored_properties: Mapping[str, Any],
     ) -> UsageRow:
         """
         Return the row of an event that was judged whole.
 
         The hash is made of what the event says of whom, not of how it was spelt: a customer named by its code or by
-        its id, a time in one zone or another, keys in any order, are the same content.
+        its id, a time in one zone or another, keys in any order, are the same content. It is made of what was sent,
+        so a retry stays a duplicate although less of it would be stored by now.
 
         :raises EventRefused: if a property holds what the database cannot store
         """
@@ -103,6 +113,8 @@ class UsageRowWriter:
                 msgspec.Raw(properties),
             )
         )  # fmt: skip
+        if stored_properties is not event.properties and event.properties:
+            properties = event_identity.CANONICAL.encode(stored_properties)
         # JSON escapes NUL: an event without a backslash holds none.
         if b"\\" in canonical and event_identity.holds_nul(properties.decode()):
             raise EventRefused("invalid_text", "The properties contain a NUL character; remove it.")
@@ -130,8 +142,9 @@ class UsageRowWriter:
             )
         )
         return UsageRow(
-            key, payload_hash, line, position, event, party.customer_id, party.subscription_id, instant.at, quantity
-        )
+            key, payload_hash, line, position, event, party.customer_id, party.subscription_id, instant.at, quantity,
+            stored_properties,
+        )  # fmt: skip
 
     def _text(self, text: str) -> bytes:
         if len(self._texts) >= _TEXTS_REMEMBERED:

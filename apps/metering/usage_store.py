@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from operator import attrgetter
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 from django.db import connection
 
@@ -21,6 +21,7 @@ def usage_batch_store(
     rows: Sequence[UsageRow],
     at: datetime,
     is_repeat_expected: bool,
+    known_since: datetime | None = None,
     stands_for: Mapping[bytes, str] = MappingProxyType({}),
 ) -> dict[bytes, str]:
     """
@@ -29,13 +30,14 @@ def usage_batch_store(
     Returns the verdict, "duplicate" or "conflict", of each key that was there already and so was not written again.
 
     :param is_repeat_expected: go the way that tells keys apart, instead of the fast one that fails on the first repeat
+    :param known_since: keys received until then are forgotten, and written anew; nothing when none is
     :param stands_for: for keys of events that restate others, the transaction that wrote the other
     :raises django.db.IntegrityError: on the fast way, if a key is taken; nothing is written then
     """
     ordered = sorted(rows, key=_BY_KEY)
     repeats: dict[bytes, str] = {}
     if is_repeat_expected:
-        repeats = _keys_insert(ordered, at)
+        repeats = _keys_insert(ordered, at, known_since)
         ordered = [row for row in ordered if row.key not in repeats] if repeats else ordered
     elif ordered:
         _copy(usage_store_sql.COPY_KEYS, usage_rows.copied_keys(ordered, received_at=at))
@@ -47,31 +49,34 @@ def usage_batch_store(
     return repeats
 
 
-def usage_stored_find(*, rows: Sequence[UsageRow]) -> dict[bytes, str]:
-    """Return the verdict, "duplicate" or "conflict", of each row whose key is stored and committed."""
+def usage_stored_find(*, rows: Sequence[UsageRow], known_since: datetime | None = None) -> dict[bytes, str]:
+    """Return the verdict, "duplicate" or "conflict", of each row whose key is stored, committed and not forgotten."""
     if not rows:
         return {}
     return {
         rows[number - 1].key: "duplicate" if is_same else "conflict"
-        for number, is_same in fetch_all(usage_store_sql.FIND_STORED, _keys_and_hashes(rows))
+        for number, is_same in fetch_all(usage_store_sql.FIND_STORED, _parameters(rows, known_since))
     }
 
 
-def _keys_insert(rows: Sequence[UsageRow], at: datetime) -> dict[bytes, str]:
+def _keys_insert(rows: Sequence[UsageRow], at: datetime, known_since: datetime | None) -> dict[bytes, str]:
     """Write the keys that are not there, and return the verdicts of the others."""
-    repeats = usage_stored_find(rows=rows)
+    repeats = usage_stored_find(rows=rows, known_since=known_since)
     fresh = [row for row in rows if row.key not in repeats]
     if fresh:
-        written = fetch_all(usage_store_sql.INSERT_KEYS, {"at": at, **_keys_and_hashes(fresh)})
+        written = fetch_all(usage_store_sql.INSERT_KEYS, {"at": at, **_parameters(fresh, known_since)})
         if len(written) < len(fresh):
             # Somebody wrote them since we looked. A later statement sees what the insert waited for.
             inserted = {bytes(key) for (key,) in written}
-            repeats |= usage_stored_find(rows=[row for row in fresh if row.key not in inserted])
+            overtaken = [row for row in fresh if row.key not in inserted]
+            # Whoever wrote them did so a moment ago, so none of them is forgotten.
+            repeats |= usage_stored_find(rows=overtaken)
     return repeats
 
 
-def _keys_and_hashes(rows: Sequence[UsageRow]) -> dict[str, list[str]]:
-    return {"keys": [row.key.hex() for row in rows], "hashes": [row.payload_hash.hex() for row in rows]}
+def _parameters(rows: Sequence[UsageRow], known_since: datetime | None) -> dict[str, Any]:
+    keys, hashes = [row.key.hex() for row in rows], [row.payload_hash.hex() for row in rows]
+    return {"keys": keys, "hashes": hashes, "known_since": known_since}
 
 
 def _copy(statement: str, block: bytes) -> None:

@@ -9,15 +9,18 @@ COPY_KEYS = "COPY metering_usageeventkey (event_key, payload_hash, received_at) 
 FIND_STORED = """
 SELECT fresh.n, stored.payload_hash = decode(fresh.h, 'hex')
 FROM unnest(%(keys)s::uuid[], %(hashes)s::text[]) WITH ORDINALITY AS fresh (k, h, n),
-     LATERAL (SELECT payload_hash FROM metering_usageeventkey WHERE event_key = fresh.k LIMIT 1) stored
+     LATERAL (SELECT payload_hash FROM metering_usageeventkey WHERE event_key = fresh.k
+              AND (%(known_since)s::timestamptz IS NULL OR received_at > %(known_since)s::timestamptz) LIMIT 1) stored
 """
 
 # The second way, in the same key order, so that two batches that overlap wait for each other and never in a circle.
-# What another transaction is writing is waited for; its keys are then not returned.
+# What another transaction is writing is waited for; its keys are then not returned. A tenant may limit how long an id
+# is known: a key from before then is taken by the event that comes now.
 INSERT_KEYS = """
-INSERT INTO metering_usageeventkey (event_key, payload_hash, received_at)
+INSERT INTO metering_usageeventkey AS stored (event_key, payload_hash, received_at)
 SELECT k, decode(h, 'hex'), %(at)s FROM unnest(%(keys)s::uuid[], %(hashes)s::text[]) AS fresh (k, h) ORDER BY k
-ON CONFLICT (event_key) DO NOTHING
+ON CONFLICT (event_key) DO UPDATE SET payload_hash = excluded.payload_hash, received_at = excluded.received_at
+    WHERE stored.received_at <= %(known_since)s::timestamptz
 RETURNING uuid_send(event_key)
 """
 
@@ -34,9 +37,27 @@ COPY metering_usageevent (event_key, source, event_id, type, customer_id, subscr
 FROM STDIN (FORMAT binary)
 """
 
-# What the terms of the intake are made of, in one text. A meter is defined or retired, never changed otherwise.
+# What the terms of the intake are made of, in one text. A meter is defined or retired, a policy defined, and neither
+# is changed otherwise; of the one row of settings, the transaction that wrote it.
 TERMS_VERSION = """
-SELECT concat_ws(' ', max(defined_xid), count(*), count(retired_at)) FROM metering_meter
+SELECT concat_ws(' ', max(defined_xid), count(*), count(retired_at),
+                 (SELECT concat_ws(' ', 'p', max(defined_xid), count(*)) FROM metering_eventtypepolicy),
+                 (SELECT concat_ws(' ', 's', xmin::text) FROM metering_usagesettings))
+FROM metering_meter
+"""
+
+# Whoever sends again after the window is new, so what is older can go: a batch at a time, oldest pages first.
+PURGE_KEYS = """
+DELETE FROM metering_usageeventkey WHERE ctid = ANY(ARRAY(
+    SELECT ctid FROM metering_usageeventkey WHERE received_at <= %(known_since)s LIMIT %(limit)s
+))
+RETURNING 1
+"""
+
+# How many ids are known, as the planner believes, and the bytes that table and index take.
+KEYS_SIZE = """
+SELECT greatest(reltuples, 0)::bigint, pg_total_relation_size(oid)
+FROM pg_class WHERE oid = 'metering_usageeventkey'::regclass
 """
 
 # One round trip, and yet four statements: each sees what was committed before it began, so the version is read as it

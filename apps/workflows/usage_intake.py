@@ -194,6 +194,7 @@ class _Intake:
         self._quarantine_mapping = quarantine_mapping
         self._judged = JudgedBatch()
         self._version = ""
+        self._known_since: datetime | None = None
         self.is_repeat_expected = False
 
     def judge(self, terms: IntakeTerms) -> None:
@@ -202,6 +203,7 @@ class _Intake:
             batch=self._batch, terms=terms, at=self._at, is_any_age=self._restatement is not None
         )
         self._version = terms.version
+        self._known_since = terms.usage.known_since(self._at)
         metering_services.usage_partitions_ensure(months=self._judged.months)
 
     def store(self) -> IntakeResult:
@@ -219,7 +221,11 @@ class _Intake:
         # Here is the place of whoever admits only so many events: all are judged, none is written yet, and
         # `usage_stored_find` tells which of them are there already and so take nothing from a limit.
         repeats = metering_services.usage_batch_store(
-            rows=rows, at=self._at, is_repeat_expected=self.is_repeat_expected, stands_for=self._stands_for()
+            rows=rows,
+            at=self._at,
+            is_repeat_expected=self.is_repeat_expected,
+            known_since=self._known_since,
+            stands_for=self._stands_for(),
         )
         if repeats:
             verdicts |= {row.position: _repeat(row, repeats[row.key]) for row in rows if row.key in repeats}

@@ -11,9 +11,9 @@ from typing import Final
 from uuid import UUID
 
 from apps.customers.models import TestClock
-from apps.metering import event_checks, normalisers
+from apps.metering import event_checks, meter_checks, normalisers
 from apps.metering.errors import EventRefused
-from apps.metering.event_checks import Instant
+from apps.metering.event_checks import Instant, TimeLimits
 from apps.metering.intake_terms import IntakeTerms
 from apps.metering.models import EventMapping
 from apps.metering.normalisers import CanonicalEvent
@@ -72,21 +72,32 @@ def batch_judge(*, batch: ReadBatch, terms: IntakeTerms, at: datetime, is_any_ag
     :param is_any_age: a correction brings the events, with a reason; only the future is refused
     """
     whole = [event for event, instant in zip(batch.events, batch.instants, strict=True) if instant is not None]
-    finder = _PartyFinder(whole, at, is_any_age=is_any_age)
+    limits = TimeLimits(ahead=terms.usage.ahead, behind=terms.usage.behind)
+    finder = _PartyFinder(whole, at, limits=limits, is_any_age=is_any_age)
     writer = UsageRowWriter(received_at=at, mapping_version=batch.mapping_version)
     judged = JudgedBatch(refused=dict(batch.refused))
-    meters = terms.meters
+    meters, policies = terms.meters, terms.policies
     for position, (event, instant) in enumerate(zip(batch.events, batch.instants, strict=True)):
         if instant is None:
             continue
         try:
             party = finder.party(event, instant.at)
             quantity = None if event.quantity is None else event_checks.quantity_text(event.quantity)
+            properties = event.properties or {}
+            if policies and (policy := policies.get(event.type or "")) is not None:
+                properties = policy.stored(properties)
             if (asking := meters.get(event.type or "")) is not None:
-                event_checks.meters_check(event, quantity=quantity, meters=asking)
+                meter_checks.meters_check(properties, quantity=quantity, meters=asking)
             if event.sequence is not None:
                 event.sequence = event_checks.sequence_read(event.sequence)
-            row = writer.row(event=event, position=position, party=party, instant=instant, quantity=quantity)
+            row = writer.row(
+                event=event,
+                position=position,
+                party=party,
+                instant=instant,
+                quantity=quantity,
+                stored_properties=properties,
+            )
         except EventRefused as refused:
             judged.refused[position] = refused
         else:
@@ -99,8 +110,8 @@ def batch_judge(*, batch: ReadBatch, terms: IntakeTerms, at: datetime, is_any_ag
 class _PartyFinder:
     """The customers and subscriptions that the events of a batch name, and the clocks that judge their times."""
 
-    def __init__(self, events: Sequence[CanonicalEvent], at: datetime, *, is_any_age: bool) -> None:
-        self._is_any_age = is_any_age
+    def __init__(self, events: Sequence[CanonicalEvent], at: datetime, *, limits: TimeLimits, is_any_age: bool) -> None:
+        self._limits, self._is_any_age = limits, is_any_age
         self._customers = usage_parties.customers_find(references={str(event.customer) for event in events})
         self._subscriptions = usage_parties.subscriptions_find(
             references={event.subscription for event in events if event.subscription is not None}
@@ -123,7 +134,7 @@ class _PartyFinder:
             raise EventRefused("unknown_customer", detail)
         party = customer.party if event.subscription is None else _owned(event, customer, self._subscriptions)
         now_at = self._now_at[customer.test_clock_id]
-        event_checks.time_check(occurred_at, now_at=now_at, is_any_age=self._is_any_age)
+        event_checks.time_check(occurred_at, now_at=now_at, limits=self._limits, is_any_age=self._is_any_age)
         return party
 
 

@@ -38,6 +38,12 @@ class MeterInputSerializer(StrictSerializer):
         required=False,
         help_text="For weighted_sum and unique_count with operations: begin with what the time before left.",
     )
+    weight_property = serializers.CharField(
+        max_length=60,
+        required=False,
+        allow_blank=True,
+        help_text="For count and sum: the property that says how many events one event stands for, 1 to 1000000.",
+    )
     unit_name = serializers.CharField(max_length=40, required=False, allow_blank=True)
     filters = serializers.DictField(required=False)
     group_by = serializers.ListField(child=serializers.CharField(max_length=60), required=False)
@@ -57,6 +63,7 @@ class MeterSerializer(serializers.Serializer[Any]):
     value_property = serializers.CharField()
     operation_property = serializers.CharField()
     has_carry_over = serializers.BooleanField()
+    weight_property = serializers.CharField()
     unit_name = serializers.CharField()
     filters = serializers.JSONField()
     group_by = serializers.ListField(child=serializers.CharField())

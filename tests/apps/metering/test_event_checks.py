@@ -5,9 +5,9 @@ from decimal import Decimal
 
 import pytest
 
-from apps.metering import event_checks
+from apps.metering import event_checks, meter_checks
 from apps.metering.errors import EventRefused
-from apps.metering.event_checks import MeterTerms
+from apps.metering.meter_checks import MeterTerms
 from apps.metering.normalisers import CanonicalEvent
 
 NOW = datetime(2026, 1, 15, 12, tzinfo=UTC)
@@ -31,7 +31,7 @@ def _terms(**overrides) -> MeterTerms:
 def _judge(properties, *meters, quantity=None) -> str:
     """Return the code of the refusal, or nothing."""
     try:
-        event_checks.meters_check(CanonicalEvent(properties=properties), quantity=quantity, meters=meters)
+        meter_checks.meters_check(properties, quantity=quantity, meters=meters)
     except EventRefused as refused:
         return refused.code
     return ""

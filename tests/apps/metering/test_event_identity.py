@@ -37,6 +37,7 @@ def _row(**overrides):
         party=UsageParty.of(place["customer_id"], place["subscription_id"]),
         instant=Instant(occurred_at, occurred_at.isoformat(), occurred_at.date()),
         quantity=place["quantity"],
+        stored_properties=event["properties"],
     )
 
 

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from apps.common.actors import OPERATOR
-from apps.metering import event_checks, event_identity
+from apps.metering import event_checks, event_identity, meter_checks
 from apps.metering.errors import EventRefused
-from apps.metering.event_checks import MeterTerms
+from apps.metering.meter_checks import MeterTerms
 from apps.metering.models import UsageEvent
 from apps.metering.normalisers import CanonicalEvent
 from apps.metering.usage_rows import UsageParty, UsageRowWriter
@@ -57,7 +57,7 @@ def test_hash_and_line_are_those_of_the_plain_definition(*, source, event_id, ty
     instant = event_checks.instant_place("2026-01-10T13:00:00.5+01:00")
     event = CanonicalEvent(id=event_id, source=source, type=type_, properties=properties, sequence=sequence)
     row = UsageRowWriter(received_at=AT, mapping_version=3).row(
-        event=event, position=9, party=PARTY, instant=instant, quantity=quantity
+        event=event, position=9, party=PARTY, instant=instant, quantity=quantity, stored_properties=properties
     )
     occurred = "2026-01-10T12:00:00.500000+00:00"
     content = (1, source, event_id, type_, str(UUID(int=7)), str(UUID(int=8)), occurred, quantity, properties)
@@ -162,7 +162,7 @@ def test_a_value_is_accepted_exactly_when_arithmetic_says_so(value, maximum, agg
     except (EventRefused, InvalidOperation):
         is_countable = False
     try:
-        event_checks.meters_check(CanonicalEvent(properties={"v": value}), quantity=None, meters=(meter,))
+        meter_checks.meters_check({"v": value}, quantity=None, meters=(meter,))
     except EventRefused:
         assert not is_countable
     else:
