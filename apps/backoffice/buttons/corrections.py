@@ -159,7 +159,7 @@ _SHOWS = "Show what it changes"
 BUTTONS = (
     Button(
         name="usage-cancel",
-        title="Cancel",
+        title="Cancel event",
         effect="The event counts no more. It stays where it is and its id stays taken. This can be taken back.",
         permission="corrections.prepare",
         model=UsageEvent,
@@ -174,7 +174,7 @@ BUTTONS = (
     ),
     Button(
         name="usage-amend",
-        title="Amend",
+        title="Amend event",
         effect="Another event stands in the place of this one, under an id of its own. Change what was wrong.",
         permission="corrections.prepare",
         model=UsageEvent,
