@@ -78,6 +78,9 @@ class Environment(msgspec.Struct, kw_only=True, frozen=True, rename=lambda name:
     usage_archive_dir: Annotated[
         str, Meta(description="Folder for archived events, shared by all processes; empty: LOCAL_DIR/usage-archive.")
     ] = ""
+    replica_url: Annotated[
+        str, Meta(pattern=r"^(postgres(ql)?://.*)?$", description="A read replica that reports may read; empty: none.")
+    ] = ""
     prometheus_multiproc_dir: Annotated[
         str, Meta(description="Folder in which processes add up their metrics; empty it at each start. Empty: none.")
     ] = ""

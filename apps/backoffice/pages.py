@@ -26,6 +26,7 @@ from apps.invoices import selectors as invoice_selectors
 from apps.invoices.documents import events_csv, pdf
 from apps.invoices.models import InvoiceLine
 from apps.ledger import selectors as ledger_selectors
+from apps.metering.errors import UsageMonthArchived
 from apps.workflows import explanations
 
 R = TypeVar("R")
@@ -122,7 +123,10 @@ def line_explain(request: HttpRequest, reference: str) -> HttpResponse:
     """Explain a line from the decision stored with it, checked against the events it had seen."""
     _require(request, "records.view")
     line = _line(reference)
-    explained = explanations.line_explain(line=line)
+    try:
+        explained = explanations.line_explain(line=line)
+    except UsageMonthArchived as archived:
+        return _explained_without_events(request, line, archived)
     context = {
         "title": f"Why line {line.position} of {line.invoice} is what it is",
         "line": line,
@@ -140,11 +144,23 @@ def line_explain(request: HttpRequest, reference: str) -> HttpResponse:
     return page_render(request, "backoffice/explain.html", context)
 
 
+def _explained_without_events(request: HttpRequest, line: InvoiceLine, archived: UsageMonthArchived) -> HttpResponse:
+    """Show the stored decision of a line whose raw events are in the archive, and how to have them back."""
+    context = {
+        "title": f"Why line {line.position} of {line.invoice} is what it is",
+        "words": archived.detail,
+        "amount": formatting.money_text(line.net_minor, line.invoice.currency),
+        "decision": formatting.json_text(line.decision),
+        "invoice_url": record_url(line.invoice),
+    }
+    return page_render(request, "backoffice/archived.html", context)
+
+
 def line_events_csv(request: HttpRequest, reference: str) -> HttpResponse:
     """Return the raw events behind a line as a table for a spreadsheet."""
     _require(request, "records.view")
     line = _line(reference)
-    events = explanations.line_events(line=line, limit=events_csv.ROWS_MAX)
+    events = _found(lambda: explanations.line_events(line=line, limit=events_csv.ROWS_MAX))
     response = HttpResponse(events_csv.events_csv(events=events), content_type="text/csv; charset=utf-8")
     response["Content-Disposition"] = f'attachment; filename="{line.public_id}-events.csv"'
     return response

@@ -19,7 +19,7 @@ from django.urls import URLPattern, path, reverse
 from unfold.sites import UnfoldAdminSite
 
 from apps.audit.admin import RECORDS as AUDIT
-from apps.backoffice import buttons, navigation, pages, panels, plan_pages, signing_in, usage_pages, work
+from apps.backoffice import buttons, leakage_pages, navigation, pages, panels, plan_pages, signing_in, usage_pages, work
 from apps.backoffice.tables import Panel
 from apps.common import clock, formatting, sessions
 from apps.customers.admin import RECORDS as CUSTOMERS
@@ -29,6 +29,7 @@ from apps.invoices.models import BillingRun
 from apps.ledger.admin import RECORDS as LEDGER
 from apps.messaging.admin import RECORDS as MESSAGING
 from apps.metering.admin import RECORDS as METERING
+from apps.metering.watching_admin import RECORDS as WATCHING
 from apps.notifications.admin import RECORDS as NOTIFICATIONS
 from apps.payments.admin import RECORDS as PAYMENTS
 from apps.plans.admin import RECORDS as PLANS
@@ -148,6 +149,8 @@ class BackofficeSite(StaffSite):
             ),
             path("usage/search/", self._page(usage_pages.usage_search), name="usage_search"),
             path("usage/uncounted/", self._page(usage_pages.usage_uncounted), name="usage_uncounted"),
+            path("usage-leakage/", self._page(leakage_pages.usage_leakage_page), name="usage_leakage"),
+            path("usage-leakage.csv", self._page(leakage_pages.usage_leakage_csv), name="usage_leakage_csv"),
             path("trial-balance/", self._page(pages.trial_balance), name="trial_balance"),
             path("audit-trail/", self._page(pages.audit_trail), name="audit_trail"),
         ]
@@ -187,6 +190,7 @@ for _records in (
     TAXES,
     LEDGER,
     METERING,
+    WATCHING,
     PLANS,
     SUBSCRIPTIONS,
     SPECIAL_TERMS,

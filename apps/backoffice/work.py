@@ -81,6 +81,13 @@ _KINDS = {
         "Usage that somebody wants to count differently. Somebody else looks at the effect and decides.",
         "warning",
     ),
+    "alerts": _Kind(
+        "Usage alerts",
+        "metering_usagealert_changelist",
+        "?live=yes",
+        "Events missing, late, silent, unusual or not equal; the money is an estimate. They close by themselves.",
+        "danger",
+    ),
     "drafts": _Kind(
         "Draft invoices",
         "invoices_invoice_changelist",

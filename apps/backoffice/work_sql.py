@@ -17,6 +17,11 @@ UNION ALL
 SELECT 'corrections', '', count(*), 0::bigint, min(requested_at)
 FROM metering_usagecorrection WHERE status = 'PENDING_APPROVAL'
 UNION ALL
+SELECT 'alerts', '', count(*), 0::bigint, min(opened_at) FROM metering_usagealert WHERE status <> 'CLOSED'
+UNION ALL
+SELECT 'alerts', risk.key, 0, sum(risk.value::bigint)::bigint, NULL
+FROM metering_usagealert a, jsonb_each_text(a.at_risk) risk WHERE a.status <> 'CLOSED' GROUP BY risk.key
+UNION ALL
 SELECT 'drafts', currency, count(*), sum(total_minor)::bigint, min(drafted_at)
 FROM invoices_invoice WHERE status = 'DRAFT' GROUP BY currency
 UNION ALL

@@ -6,7 +6,7 @@ from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import connection, connections, transaction
 
 from apps.tenancy.context import current_schema
 
@@ -86,3 +86,26 @@ def fetch_all(sql: str, parameters: Any = None) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
         cursor.execute(sql, parameters)
         return list(cursor.fetchall()) if cursor.description else []
+
+
+# The alias of the read replica, where the installation has one.
+REPLICA = "replica"
+
+
+def fetch_report(sql: str, parameters: Any = None) -> list[tuple[Any, ...]]:
+    """
+    Run a report's statement on the read replica, or on the one database there is, and return its rows.
+
+    Reports may be seconds behind and must not hold up who writes; nothing that decides about money reads here. The
+    replica knows no tenant by itself, so each statement enters the schema for itself, and it can only read.
+
+    :raises NoTenant: if no tenant is entered
+    """
+    require_tenant()
+    if REPLICA not in connections.settings:
+        return fetch_all(sql, parameters)
+    with transaction.atomic(using=REPLICA), connections[REPLICA].cursor() as cursor:
+        cursor.execute("SET TRANSACTION READ ONLY")
+        cursor.execute("SELECT set_config('search_path', quote_ident(%s), true)", [current_schema()])
+        cursor.execute(sql, parameters)
+        return list(cursor.fetchall())

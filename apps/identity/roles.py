@@ -33,6 +33,7 @@ PERMISSIONS: dict[str, str] = {
     "payments.collect": "Collect a payment and look up unknown ones",
     "messages.requeue": "Requeue a dead message",
     "usage.replay": "Replay quarantined usage",
+    "usage.watch": "Take up alerts about usage and set their limits",
     "tax.write": "Keep tax rates",
     "staff.write": "Grant and withdraw roles, issue and revoke API keys",
     "clock.advance": "Move a test clock",
@@ -50,6 +51,7 @@ ROLE_PERMISSIONS: dict[Role, frozenset[str]] = {
             "invoices.void",
             "corrections.prepare",
             "usage.replay",
+            "usage.watch",
             "clock.advance",
         }
     ),

@@ -3,7 +3,7 @@
 from django.db.models import Model
 from django.urls import reverse
 
-from apps.backoffice.buttons import agreements, billing, corrections, operations, quarantine, subscriptions
+from apps.backoffice.buttons import agreements, billing, corrections, operations, quarantine, subscriptions, watching
 from apps.backoffice.buttons.base import Button, Offer, Outcome, Press
 from apps.identity.models import User
 
@@ -16,6 +16,7 @@ BUTTONS: dict[str, Button] = {
         *corrections.BUTTONS,
         *quarantine.BUTTONS,
         *operations.BUTTONS,
+        *watching.BUTTONS,
     )
 }
 

@@ -28,11 +28,12 @@ def events_csv(*, events: Iterable[Any]) -> str:
             "" if event.quantity is None else decimal_text(event.quantity),
             json.dumps(event.properties, ensure_ascii=False, sort_keys=True),
         )
-        writer.writerow([_harmless(cell) for cell in cells])
+        writer.writerow([cell_harmless(cell) for cell in cells])
     return rows.getvalue()
 
 
-def _harmless(cell: str) -> str:
+def cell_harmless(cell: str) -> str:
+    """Return a cell that no spreadsheet runs."""
     # A spreadsheet runs a cell that begins like a formula; events hold whatever strangers sent. A number may be
     # negative and stays one.
     is_formula = cell[:1] in ("=", "+", "-", "@", "\t", "\r") and not cell.lstrip("-").replace(".", "", 1).isdigit()

@@ -1,5 +1,7 @@
 """One PostgreSQL, reached through the tenant-aware backend."""
 
+from typing import Any
+
 from psycopg.conninfo import conninfo_to_dict
 
 from billing_site.settings.components.environment import ENV
@@ -7,7 +9,7 @@ from billing_site.settings.components.environment import ENV
 _parts = {name: str(value) for name, value in conninfo_to_dict(ENV.database_url).items()}
 _standard = {"dbname": "NAME", "user": "USER", "password": "PASSWORD", "host": "HOST", "port": "PORT"}
 
-DATABASES = {
+DATABASES: dict[str, dict[str, Any]] = {
     "default": {
         "ENGINE": "django_tenants.postgresql_backend",
         **{django: _parts.get(libpq, "") for libpq, django in _standard.items()},
@@ -17,6 +19,15 @@ DATABASES = {
         "TEST": {"NAME": None},
     }
 }
+if ENV.replica_url:
+    # Reports only (`apps/common/db.py`): without the tenant-aware backend, because each statement says its schema.
+    _replica = {name: str(value) for name, value in conninfo_to_dict(ENV.replica_url).items()}
+    DATABASES["replica"] = {
+        **DATABASES["default"],
+        "ENGINE": "django.db.backends.postgresql",
+        **{django: _replica.get(libpq, "") for libpq, django in _standard.items()},
+        "OPTIONS": {name: value for name, value in _replica.items() if name not in _standard},
+    }
 DATABASE_ROUTERS = ["django_tenants.routers.TenantSyncRouter"]
 USE_TZ = True
 TIME_ZONE = "UTC"
