@@ -24,6 +24,7 @@ class _Envelope(msgspec.Struct, forbid_unknown_fields=True):
 _envelope = msgspec.json.Decoder(_Envelope)
 _array = msgspec.json.Decoder(list[msgspec.Raw])
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{},]', re.DOTALL)
+_STRING_OR_WORD = re.compile(rb'"(?:[^"\\]|\\.)*"|[^\s"{}\[\],:]+', re.DOTALL)
 _EVENTS_KEY = re.compile(rb'\s*\{\s*"events"\s*:\s*(?=\[)')
 _SPACE: Final = b" \t\r\n"
 
@@ -96,10 +97,10 @@ def depth_of(raw: bytes) -> int:
 
 def _split_by_brackets(body: bytes, error: Exception) -> list[bytes]:
     """
-    Split a body that the decoder gave up on, when each of its events is at least bracketed like JSON.
+    Split a body that the decoder gave up on, when it is certain where each of its events ends.
 
-    One event that is nested too deep, or holds half a character, must not cost its neighbours; an event that is no
-    JSON at all makes the whole body no JSON.
+    One event that is nested too deep, or says NaN, must not cost its neighbours; an event whose end nobody can tell
+    makes the whole body no JSON.
     """
     refusal = BatchInvalid(
         f"The body is not JSON of one array of events: {str(error)[:200]}. Nothing of it was stored."
@@ -111,7 +112,7 @@ def _split_by_brackets(body: bytes, error: Exception) -> list[bytes]:
     elements, end = _elements(body, begin)
     if not elements or not re.fullmatch(rb"\s*\}\s*" if start else rb"\s*", body[end:]):
         raise refusal from error
-    if not all(_is_json_but_for_depth_or_text(element) for element in elements):
+    if not all(map(_has_certain_end, elements)):
         raise refusal from error
     return [element.strip() for element in elements]
 
@@ -134,21 +135,19 @@ def _elements(body: bytes, begin: int) -> tuple[list[bytes], int]:
     return [], at
 
 
-def _is_json_but_for_depth_or_text(element: bytes) -> bool:
-    try:
-        msgspec.json.decode(element, type=msgspec.Raw)
-    except (RecursionError, UnicodeDecodeError):
-        return True
-    except msgspec.DecodeError:
-        # Half of a surrogate pair is the one fault of text that the grammar of JSON lets pass.
-        return _has_lone_surrogate(element)
-    return True
+def _has_certain_end(element: bytes) -> bool:
+    """
+    Return whether an element is JSON but for its depth, what is in its strings, and its bare words.
 
-
-def _has_lone_surrogate(element: bytes) -> bool:
-    mended = re.sub(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}", b"", element)
+    NaN, a number with a leading zero, a NUL inside of a string or half a character spoil the event, and its end is as
+    certain as ever. A quote or a bracket too few or too many leaves none of the ends certain, and with them neither
+    which event an answer is about.
+    """
+    mended = _STRING_OR_WORD.sub(lambda match: b'""' if match[0][:1] == b'"' else b"0", element)
     try:
         msgspec.json.decode(mended, type=msgspec.Raw)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+    except RecursionError:
+        return True
+    except msgspec.DecodeError:
         return False
-    return mended != element
+    return True

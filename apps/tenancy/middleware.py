@@ -6,12 +6,15 @@ The stock middleware asks the database on every request, which costs more than t
 import time
 from typing import Any, cast
 
+import structlog
 from django.conf import settings
-from django.db import connection
+from django.db import InterfaceError, OperationalError, connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django_tenants.middleware.main import TenantMainMiddleware
 
 from apps.tenancy.models import Tenant, TenantState
+
+log = structlog.get_logger(__name__)
 
 _CACHE_SECONDS = 30
 _CACHE_ENTRIES_MAX = 10_000
@@ -40,12 +43,32 @@ class TenantMiddleware(TenantMainMiddleware):
         if hostname in (settings.BASE_DOMAIN, "127.0.0.1", "[::1]"):
             request.urlconf = settings.PUBLIC_SCHEMA_URLCONF
             return None
-        response: HttpResponse | None = super().process_request(request)
+        try:
+            response: HttpResponse | None = super().process_request(request)
+        except (InterfaceError, OperationalError) as error:
+            # The first question of a request is whose host it is; without a database nobody can say.
+            log.warning("the database could not be asked for a host", error=str(error))
+            return _try_again(request)
         tenant: Tenant | None = getattr(request, "tenant", None)
         if response is None and tenant is not None and tenant.state != TenantState.READY:
             _enter_public()
             return JsonResponse({"detail": "This tenant is not ready yet.", "code": "tenant_not_ready"}, status=503)
         return response
+
+
+def _try_again(request: HttpRequest) -> HttpResponse:
+    detail = "The database cannot be reached just now. Send the same request again in a moment."
+    headers = {"Retry-After": "1"}
+    if not request.path.startswith("/api/"):
+        return HttpResponse(detail, status=503, content_type="text/plain; charset=utf-8", headers=headers)
+    document = {
+        "type": "urn:countinghouse:problem:try_again",
+        "title": "Service Unavailable",
+        "status": 503,
+        "detail": detail,
+        "code": "try_again",
+    }
+    return JsonResponse(document, status=503, content_type="application/problem+json", headers=headers)
 
 
 def _enter_public() -> None:

@@ -1,0 +1,72 @@
+"""Web processes and the database die under the clients; every event counts once, and clients are told what to do."""
+
+import threading
+import time
+
+import pytest
+from django.db import connections
+
+from tests.faults import judging, worlds
+from tests.faults.cluster import FAST, IMMEDIATE
+from tests.faults.tree import Told, WebTree, send_all
+
+pytestmark = pytest.mark.races
+
+
+def while_sending(world, port, batches, break_it, *, clients: int = 3) -> Told:
+    """Send all batches, breaking something again and again until all are answered."""
+    told = Told()
+    sending = threading.Thread(target=lambda: done.append(send_all(world, port, batches, clients=clients, told=told)))
+    done: list[Told] = []
+    sending.start()
+    while sending.is_alive():
+        break_it()
+    sending.join()
+    assert done, "a client gave up"
+    assert told.problems == []
+    return told
+
+
+def test_web_processes_are_killed_while_clients_retry(fault_world, tmp_path, dice):
+    """S049, S052, S086: metered = distinct ids; nothing that was answered accepted is lost, nothing waits in memory."""
+    batches = worlds.batches_make(fault_world, dice, count=40, size=40)
+    kills = []
+    with WebTree(fault_world, log=tmp_path / "web.log") as web:
+
+        def break_it() -> None:
+            time.sleep(dice.uniform(0.05, 0.5))
+            if len(kills) >= 8:
+                return
+            kills.append(1)
+            if dice.random() < 0.3:
+                web.kill()
+                web.start()
+            else:
+                web.kill_worker(dice)
+
+        told = while_sending(fault_world, web.port, batches, break_it)
+    assert told.unanswered > 0
+    judging.assert_counted_once(event_type=fault_world.event_type, ids=judging.ids_of(batches))
+    # What is called accepted is called so once: an answer that was lost makes it fewer, never more.
+    assert told.sums["accepted"] <= len(judging.ids_of(batches))
+    assert told.sums["conflicts"] == told.sums["rejected"] == 0
+
+
+@pytest.mark.parametrize("signal_number", [FAST, IMMEDIATE], ids=["fast", "immediate"])
+def test_the_database_is_restarted_in_mid_batch(cluster, cluster_world, tmp_path, dice, signal_number):
+    """C02: 503 or no answer, never a wrong one; afterwards all is there once, without a hand being lifted."""
+    batches = worlds.batches_make(cluster_world, dice, count=30, size=60)
+    connections.close_all()
+    restarts = []
+    with WebTree(cluster_world, log=tmp_path / "web.log") as web:
+
+        def break_it() -> None:
+            time.sleep(dice.uniform(0.2, 0.6))
+            if len(restarts) < 3:
+                restarts.append(1)
+                cluster.restart(signal_number=signal_number)
+
+        told = while_sending(cluster_world, web.port, batches, break_it)
+    assert told.unanswered + told.statuses[503] > 0
+    connections.close_all()
+    judging.assert_counted_once(event_type=cluster_world.event_type, ids=judging.ids_of(batches))
