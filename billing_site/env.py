@@ -72,6 +72,12 @@ class Environment(msgspec.Struct, kw_only=True, frozen=True, rename=lambda name:
     usage_clock_alert_seconds: Annotated[
         int, Meta(ge=1, le=3600, description="Alert when a source's clock runs further ahead of ours than this.")
     ] = 120
+    access_decisions_sampled: Annotated[
+        int, Meta(ge=1, le=1_000_000, description="Of the checks that are allowed, one in so many is recorded.")
+    ] = 100
+    throttled_rate_percent: Annotated[
+        int, Meta(ge=1, le=99, description="What a caller above a limit that throttles is asked to slow down to.")
+    ] = 25
     usage_retention_months: Annotated[
         int, Meta(ge=15, le=1200, description="Whole months that raw events stay in the database; then they are filed.")
     ] = 25

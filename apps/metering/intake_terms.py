@@ -9,12 +9,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
+from uuid import UUID
 
 from django.db import connection
 
 from apps.common import locks
 from apps.common.db import fetch_all, unit_of_work
-from apps.metering import usage_store_sql
+from apps.metering import limited_sql, usage_store_sql
 from apps.metering.meter_checks import MeterTerms
 from apps.metering.models import EventTypePolicy, Meter, UsageSettings
 from apps.metering.property_policies import PropertyPolicy
@@ -55,12 +56,17 @@ class UsageTerms:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IntakeTerms:
-    """What is asked of events, under its version: by type, the meters that may refuse one and what is kept of them."""
+    """
+    What is asked of events, under its version: by type, the meters that may refuse one and what is kept of them.
+
+    `limited` are the customers who have limits that refuse events; of all others no limit is looked at.
+    """
 
     version: str
     meters: Mapping[str, Sequence[MeterTerms]]
     usage: UsageTerms
     policies: Mapping[str, PropertyPolicy]
+    limited: frozenset[UUID] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +96,8 @@ def intake_terms_read() -> IntakeTerms:
         terms = MeterTerms.of(meter)
         if terms.can_refuse:
             meters.setdefault(meter.event_type, []).append(terms)
-    read = IntakeTerms(version=version, meters=meters, usage=usage_terms(), policies=_policies_read())
+    limited = frozenset(customer_id for (customer_id,) in fetch_all(limited_sql.LIMITED_READ))
+    read = IntakeTerms(version=version, meters=meters, usage=usage_terms(), policies=_policies_read(), limited=limited)
     if len(_remembered) >= _TENANTS_REMEMBERED:
         _remembered.clear()
     _remembered[tenancy_context.current_schema()] = read

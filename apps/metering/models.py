@@ -36,6 +36,14 @@ class MeterAggregation(models.TextChoices):
     AVERAGE = "average", "Average: the total of the value property by the number of events"
 
 
+_REFUSABLE = (
+    MeterAggregation.COUNT,
+    MeterAggregation.SUM,
+    MeterAggregation.MAX,
+    MeterAggregation.UNIQUE_COUNT,
+)
+
+
 class Meter(Entity):
     """
     What is measured: which events, which value, how they add up. One row is one immutable version.
@@ -106,6 +114,11 @@ class Meter(Entity):
 
     def __str__(self) -> str:
         return f"{self.name} v{self.version}"
+
+    @property
+    def is_refusable(self) -> bool:
+        """Tell whether a limit on it may refuse events: it is exact within the accepting transaction."""
+        return self.aggregation in _REFUSABLE and not self.operation_property
 
 
 class EventMapping(Entity):

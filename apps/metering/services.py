@@ -25,6 +25,7 @@ from apps.metering.intake_terms import (
     intake_terms_read,
     policy_of,
 )
+from apps.metering.limits import usage_thresholds_tell
 from apps.metering.models import EventMapping, EventTypePolicy, Meter, QuarantinedEvent, QuarantineStatus
 from apps.metering.partitions import months_ahead, usage_partitions_ensure
 from apps.metering.property_policies import meter_conflicts
@@ -45,6 +46,7 @@ __all__ = [
     "usage_batch_store",
     "usage_partitions_ensure",
     "usage_stored_find",
+    "usage_thresholds_tell",
 ]
 
 

@@ -57,6 +57,12 @@ def rollup_quantity(*, meter: Meter, scope: Mapping[str, Any]) -> RollupQuantity
     return RollupQuantity(exact=exact, event_count=count, snapshot=str(snapshot))
 
 
+def labels_known(*, meter: Meter, scope: Mapping[str, Any], label_keys: Sequence[bytes]) -> set[bytes]:
+    """Return which of the labels a unique count without operations has counted in a window already."""
+    asked = {**_last(meter, scope), "label_keys": list(label_keys)}
+    return {bytes(key) for (key,) in fetch_all(usage_rollups_sql.LABELS_KNOWN, asked)}
+
+
 def _totalled(meter: Meter, count: int, total: Any, largest: Any, smallest: Any) -> Decimal | Fraction:
     """Return the aggregate of a meter that is made of count, total, largest and smallest value."""
     if meter.aggregation == Aggregation.AVERAGE:

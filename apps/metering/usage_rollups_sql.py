@@ -80,6 +80,11 @@ FROM (
 ) labels
 """
 
+# Which of some labels, by their keys, are there in the window already.
+LABELS_KNOWN = f"""
+SELECT DISTINCT label_key FROM ({_LAST_PARTS}) readings WHERE label_key = ANY(%(label_keys)s::bytea[])
+"""
+
 _BUCKET = "date_trunc(%(granularity)s, hour, 'UTC')"
 _BUCKET_END = """
     least((date_trunc(%(granularity)s, hour AT TIME ZONE 'UTC') + %(span)s::interval) AT TIME ZONE 'UTC',

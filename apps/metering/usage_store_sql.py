@@ -38,11 +38,13 @@ FROM STDIN (FORMAT binary)
 """
 
 # What the terms of the intake are made of, in one text. A meter is defined or retired, a policy defined, and neither
-# is changed otherwise; of the one row of settings, the transaction that wrote it.
+# is changed otherwise; of the one row of settings, and of who has limits that refuse events, the transaction that wrote
+# it: what was rolled back had the same number and another meaning.
 TERMS_VERSION = """
 SELECT concat_ws(' ', max(defined_xid), count(*), count(retired_at),
                  (SELECT concat_ws(' ', 'p', max(defined_xid), count(*)) FROM metering_eventtypepolicy),
-                 (SELECT concat_ws(' ', 's', xmin::text) FROM metering_usagesettings))
+                 (SELECT concat_ws(' ', 's', xmin::text) FROM metering_usagesettings),
+                 (SELECT concat_ws(' ', 'l', version, xmin::text) FROM metering_limitedversion))
 FROM metering_meter
 """
 

@@ -38,6 +38,11 @@ def feature_granted(*, subscription: Subscription, feature_code: str, at: dateti
     if period is None or period.kind == BillingPeriodKind.FROZEN:
         return NOT_GRANTED
     grant = plan_features.feature_grant(plan_version=period.plan_version, feature_code=feature_code)
+    return grant_in_period(period=period, grant=grant)
+
+
+def grant_in_period(*, period: BillingPeriod, grant: FeatureGrant) -> FeatureGrant:
+    """Return what of a version's grant is there in a period: its part of a limit that is prorated, else all of it."""
     if grant.limit_units is None or not grant.is_prorated:
         return grant
     factor = served_factor(period=period, served=periods.Period(period.starts_at, period.ends_at))

@@ -5,8 +5,11 @@ from uuid import UUID
 
 from django.template.loader import render_to_string
 
+from apps.common import formatting
 from apps.engine.money import Money
+from apps.entitlements.models import UsageCap
 from apps.invoices.models import Invoice
+from apps.metering.limit_models import LimitOrigin, UsageThreshold
 from apps.notifications import services as notification_services
 from apps.payments.models import PaymentAttempt
 from apps.workflows import links
@@ -65,10 +68,33 @@ def _payment_mail(kind: str, subject: str, attempt_id: UUID, wall_at: datetime) 
     )
 
 
+def usage_threshold_mail(*, threshold_id: UUID, wall_at: datetime) -> None:
+    """Write and send the mail about a share of a limit that usage has come to, once; to the approver of a cap, too."""
+    threshold = UsageThreshold.objects.select_related("limit__customer", "limit__meter").get(id=threshold_id)
+    limit, customer = threshold.limit, threshold.limit.customer
+    cap = UsageCap.objects.filter(id=limit.source_id).first() if limit.origin == LimitOrigin.CUSTOMER else None
+    facts: dict[str, object] = {
+        "threshold": threshold,
+        "limit": limit,
+        "customer": customer,
+        "cap": cap,
+        "used": formatting.number_text(f"{threshold.used_units:f}", customer.locale),
+        "of": formatting.number_text(f"{threshold.limit_units:f}", customer.locale),
+        "resets": formatting.instant_text(limit.ends_at, customer.timezone, customer.locale),
+        "link": links.tenant_url("/portal/limits/"),
+    }
+    subject = f"{limit.meter.name}: {threshold.percent} % of the limit is used"
+    recipients = {"usage_threshold": customer.email}
+    if cap is not None and cap.approver_email:
+        recipients["usage_cap_approver"] = cap.approver_email
+    for kind, recipient in recipients.items():
+        _mail(kind=kind, source=threshold, recipient=recipient, subject=subject, facts=facts, wall_at=wall_at)
+
+
 def _mail(
     *,
     kind: str,
-    source: Invoice | PaymentAttempt,
+    source: Invoice | PaymentAttempt | UsageThreshold,
     recipient: str,
     subject: str,
     facts: dict[str, object],
@@ -78,7 +104,7 @@ def _mail(
         return
     mail = notification_services.mail_queue(
         kind=kind,
-        source_type=source.entity_type(),
+        source_type=source._meta.label_lower,
         source_id=source.id,
         recipient=recipient,
         subject=subject,

@@ -86,6 +86,11 @@ def payment_failed_mail(*, event: DomainEvent, wall_at: datetime) -> None:
         mails.payment_failed_mail(attempt_id=attempt.id, wall_at=wall_at)
 
 
+def usage_threshold_mail(*, event: DomainEvent, wall_at: datetime) -> None:
+    """Tell the customer that usage has come to a share of a limit."""
+    mails.usage_threshold_mail(threshold_id=event.aggregate_id, wall_at=wall_at)
+
+
 SUBSCRIBERS: Mapping[str, Mapping[str, Handler]] = {
     "subscriptions.subscription.activated": {"bill start": subscription_bill_start},
     "invoices.invoice.finalized": {
@@ -93,6 +98,7 @@ SUBSCRIBERS: Mapping[str, Mapping[str, Handler]] = {
         "mail invoice": invoice_mail,
     },
     "payments.attempt.succeeded": {"mail receipt": payment_receipt_mail},
+    "usage.threshold.reached": {"mail threshold": usage_threshold_mail},
     "payments.attempt.failed": {"try again": payment_try_again, "mail failure": payment_failed_mail},
 }
 

@@ -8,10 +8,20 @@ from apps.audit import services as audit_services
 from apps.common import clock
 from apps.common.actors import SCHEDULE
 from apps.common.tasks import for_each_tenant, tenant_task, wake_each_tenant
+from apps.entitlements import services as entitlement_services
 from apps.messaging import services as messaging_services
 from apps.metering import following
 from apps.metering import services as metering_services
-from apps.workflows import advance_usage, collection, cycle_close, invariants, relay, usage_retention, usage_watch
+from apps.workflows import (
+    advance_usage,
+    collection,
+    cycle_close,
+    invariants,
+    relay,
+    usage_limits,
+    usage_retention,
+    usage_watch,
+)
 
 
 @shared_task(name="workflows.outbox_relay_all")
@@ -102,6 +112,29 @@ def usage_partitions_all(**_future: Any) -> None:
 def invariants_check_all(**_future: Any) -> None:
     """Check what must always hold."""
     for_each_tenant(lambda schema_name: invariants.invariants_check(at=clock.now()), job="invariants")
+
+
+@shared_task(name="workflows.usage_limits_make_all")
+def usage_limits_make_all(**_future: Any) -> None:
+    """Make the limits of windows that begin soon."""
+    for_each_tenant(lambda schema_name: usage_limits.usage_limits_make_due(at=clock.now()), job="make usage limits")
+
+
+@shared_task(name="workflows.usage_thresholds_tell_all")
+def usage_thresholds_tell_all(**_future: Any) -> None:
+    """Tell of limits that usage has come near to."""
+    for_each_tenant(
+        lambda schema_name: metering_services.usage_thresholds_tell(actor=SCHEDULE, at=clock.now()),
+        job="tell usage thresholds",
+    )
+
+
+@shared_task(name="workflows.access_decisions_prune_all")
+def access_decisions_prune_all(**_future: Any) -> None:
+    """Forget decisions about access that nobody asks about any more."""
+    for_each_tenant(
+        lambda schema_name: entitlement_services.decisions_prune(at=clock.now()), job="forget old access decisions"
+    )
 
 
 @shared_task(name="workflows.usage_watch_all")

@@ -28,7 +28,8 @@ from apps.metering.intake_terms import IntakeTerms
 from apps.metering.normalisers import CanonicalEvent
 from apps.metering.services import RefusedEvent
 from apps.metering.usage_rows import UsageRow
-from apps.workflows import usage_judging
+from apps.workflows import usage_admission, usage_judging
+from apps.workflows.usage_admission import Refusal
 from apps.workflows.usage_judging import JudgedBatch, ReadBatch
 
 TRIES_MAX: Final = 5
@@ -43,11 +44,12 @@ class EventResult:
     status: str  # duplicate, conflict or rejected
     code: str = ""
     detail: str = ""
+    facts: Mapping[str, str] = field(default_factory=dict)
 
     def to_document(self) -> dict[str, Any]:
         """Return the result as JSON; a repeat needs no explanation."""
         reason = {"code": self.code, "detail": self.detail} if self.code else {}
-        return {"index": self.index, "status": self.status, **reason}
+        return {"index": self.index, "status": self.status, **reason, **self.facts}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,10 +137,15 @@ def events_accept(
     intake = _Intake(batch, actor=actor, at=at, quarantine_mapping=quarantine, restatement=restatement)
     intake.judge(metering_services.intake_terms_known())
     for tries_left in range(TRIES_MAX - 1, -1, -1):
+        intake.limits_ensure()
         try:
             # In a block of its own even inside another transaction: the fast way fails on purpose.
             with transaction.atomic():
                 return intake.store()
+        except _LimitsMoved:
+            # Windows are made while nothing is held; and a last try has nowhere to go.
+            if not tries_left:
+                raise OperationalError("The limits of the batch's customers moved with every try.") from None
         except (IntegrityError, OperationalError) as error:
             is_repeat = isinstance(error.__cause__, postgres.UniqueViolation) and not intake.is_repeat_expected
             is_deadlock = isinstance(error.__cause__, postgres.DeadlockDetected)
@@ -170,10 +177,14 @@ def quarantine_replay(*, quarantined_id: UUID, actor: Actor, at: datetime) -> In
         reason = result.results[0]
         raise ReplayRefused(
             f"The event cannot be accepted yet ({reason.code}): {reason.detail}",
-            facts={"outcome": reason.status, "reason": reason.code},
+            facts={"outcome": reason.status, "reason": reason.code, **reason.facts},
         )
     metering_services.quarantine_mark_replayed(quarantined=quarantined, actor=actor, at=at)
     return result
+
+
+class _LimitsMoved(Exception):
+    """Customers of the batch have limits that nobody knew of when it was judged."""
 
 
 class _Intake:
@@ -195,7 +206,12 @@ class _Intake:
         self._judged = JudgedBatch()
         self._version = ""
         self._known_since: datetime | None = None
+        self._limited: list[UsageRow] = []
         self.is_repeat_expected = False
+
+    def limits_ensure(self) -> None:
+        """Make the limits that could refuse an event, outside of the transaction that stores it."""
+        usage_admission.windows_ensure(rows=self._limited, actor=self._actor, at=self._at)
 
     def judge(self, terms: IntakeTerms) -> None:
         """Judge the batch by these terms, and make the partitions that it needs."""
@@ -204,6 +220,7 @@ class _Intake:
         )
         self._version = terms.version
         self._known_since = terms.usage.known_since(self._at)
+        self._limited = usage_admission.limited_rows(rows=self._judged.rows, limited=terms.limited)
         metering_services.usage_partitions_ensure(months=self._judged.months)
 
     def store(self) -> IntakeResult:
@@ -211,6 +228,8 @@ class _Intake:
         held = metering_services.intake_terms_hold(keys=_sample(self._judged.rows))
         if held.version != self._version:
             self.judge(metering_services.intake_terms_read())
+            if self._limited:
+                raise _LimitsMoved
         rows = self._judged.rows
         # A producer that had no answer sends the whole batch again: one key that is there tells of the others.
         self.is_repeat_expected |= held.is_any_key_stored
@@ -218,8 +237,12 @@ class _Intake:
             position: EventResult(position, "rejected", refused.code, refused.detail)
             for position, refused in self._judged.refused.items()
         }
-        # Here is the place of whoever admits only so many events: all are judged, none is written yet, and
-        # `usage_stored_find` tells which of them are there already and so take nothing from a limit.
+        over = usage_admission.events_admit(
+            rows=self._limited, stands_for=self._stands_for(), known_since=self._known_since, at=self._at
+        )
+        if over:
+            verdicts |= {row.position: _over_limit(row, over[row.key]) for row in rows if row.key in over}
+            rows = [row for row in rows if row.key not in over]
         repeats = metering_services.usage_batch_store(
             rows=rows,
             at=self._at,
@@ -231,7 +254,9 @@ class _Intake:
             verdicts |= {row.position: _repeat(row, repeats[row.key]) for row in rows if row.key in repeats}
         for row, first in self._judged.repeats:
             status = "duplicate" if first.payload_hash == row.payload_hash else "conflict"
-            verdicts[row.position] = _repeat(row, status)
+            # What repeats an event that was refused is refused, too: neither is stored.
+            is_over = first.key in over and status == "duplicate"
+            verdicts[row.position] = _over_limit(row, over[first.key]) if is_over else _repeat(row, status)
         result = _result(verdicts, size=len(self._batch.raws))
         if self._quarantine_mapping is not None and not result.is_clean:
             self._quarantine(result, self._quarantine_mapping)
@@ -267,6 +292,10 @@ def _repeat(row: UsageRow, status: str) -> EventResult:
         "ever. Send a new fact under a new id."
     )
     return EventResult(row.position, status, "id_reused", detail)
+
+
+def _over_limit(row: UsageRow, refusal: Refusal) -> EventResult:
+    return EventResult(row.position, "rejected", usage_admission.REFUSED_CODE, refusal.detail, refusal.facts)
 
 
 def _refused(raw: bytes, event: CanonicalEvent, result: EventResult) -> RefusedEvent:

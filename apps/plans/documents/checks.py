@@ -53,6 +53,10 @@ class KnownMeter(Protocol):
     def group_by(self) -> Sequence[str]:
         """The properties by which its totals are kept apart."""
 
+    @property
+    def is_refusable(self) -> bool:
+        """Whether a limit on it may refuse events."""
+
 
 def is_touched(*, pointer: str, problems: Collection[FieldProblem]) -> bool:
     """Tell whether something at a place, or below it, is known to be wrong."""
@@ -241,6 +245,13 @@ class _Reader:
             if meter is not None and on_exceed is None and feature.get("limit") != UNLIMITED:
                 detail = "is required with a meter; say whether to reject, throttle or notify above the limit"
                 yield FieldProblem(pointer_of((*place, "on_exceed")), "required", detail)
+            known = (self.known_meters or {}).get(meter) if isinstance(meter, str) else None
+            if known is not None and on_exceed == "reject" and not known.is_refusable:
+                detail = (
+                    f'the meter "{meter}" adds up by {known.aggregation}, which events cannot be refused by; throttle '
+                    "or notify, or name a meter that counts, sums, takes the largest value or counts different values"
+                )
+                yield FieldProblem(pointer_of((*place, "on_exceed")), "not_refusable", detail)
             if meter is None and on_exceed is not None:
                 detail = "belongs to a metered limit; name the meter, or remove it"
                 yield FieldProblem(pointer_of((*place, "on_exceed")), "meter_missing", detail)

@@ -30,6 +30,11 @@ BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "resolve unknown payments": _every(60, "workflows.payments_resolve_all"),
     # Months are cut ahead, because an event must never wait for DDL.
     "make usage partitions": _every(3600, "workflows.usage_partitions_all"),
+    # Limits are there before their window begins; terms that moved are caught up with, whoever asks first.
+    "make usage limits": _every(60, "workflows.usage_limits_make_all"),
+    # A share of a limit is told within the minute in which usage came to it, once.
+    "tell usage thresholds": _every(60, "workflows.usage_thresholds_tell_all"),
+    "forget old access decisions": _every(3600, "workflows.access_decisions_prune_all"),
     # What a source lost, or whether it fell silent, is known a minute after it could be.
     "watch sources of usage": _every(60, "workflows.usage_watch_all"),
     # An hour is judged once it is over; four looks at it, because a tick may be missed.

@@ -10,6 +10,9 @@ USAGE_CLOCK_ALERT_SECONDS = ENV.usage_clock_alert_seconds
 USAGE_RETENTION_MONTHS = ENV.usage_retention_months
 USAGE_ARCHIVE_DIR = Path(ENV.usage_archive_dir).resolve() if ENV.usage_archive_dir else LOCAL_DIR / "usage-archive"
 
+ACCESS_DECISIONS_SAMPLED = ENV.access_decisions_sampled
+THROTTLED_RATE_PERCENT = ENV.throttled_rate_percent
+
 # With a token, whoever scrapes must present it and is told about each tenant; without one, no tenant is named.
 METRICS_TOKEN = ENV.metrics_token
 # The library looks for the folder when it is first imported, and writes one file per process into it.

@@ -28,6 +28,7 @@ class _Meter:
 
     aggregation: str = "sum"
     group_by: tuple[str, ...] = ("region",)
+    is_refusable: bool = True
 
 
 METERS = {code: _Meter() for code in ("api_calls", "egress", "jobs")}
