@@ -72,7 +72,9 @@ def _input(line: CommitmentLine, facts: DraftFacts) -> ChargeInput:
 
 
 def _is_in_period(charge: ChargeInput, facts: DraftFacts) -> bool:
-    # A fee in advance is for the next period and counts there.
+    # A fee in advance is for the next period and counts there; an adjustment is for an earlier one.
+    if charge.adjusts is not None:
+        return False
     return charge.service_period is None or facts.period.contains(charge.service_period.starts_at)
 
 

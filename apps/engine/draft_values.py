@@ -41,6 +41,7 @@ class ChargeInput:
     effect: Effect = "bill"
     rounding: Rounding | None = None  # None: that of the draft
     plan: Mapping[str, Any] | None = None  # None: that of the draft; fees of the next period may be another plan's
+    adjusts: Mapping[str, Any] | None = None  # what an earlier document billed, when this is the difference to it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -119,6 +119,8 @@ def _period_sentence(decision: Mapping[str, Any]) -> str:
 
 def _quantity_sentence(line: Rated, decision: Mapping[str, Any]) -> str:
     usage = decision.get("usage") or {}
+    if "adjusts" in decision:
+        return _adjusted_sentence(line, decision["adjusts"])
     if not line.terms.is_metered:
         commitment = _commitment_words(line, usage)
         if commitment is not None:
@@ -131,6 +133,17 @@ def _quantity_sentence(line: Rated, decision: Mapping[str, Any]) -> str:
     source += f" (version {version})" if version is not None else ""
     events = f" from {usage['event_count']} events" if "event_count" in usage else ""
     return f"{source} came to {units_words(line, decimal_text(line.quantity))}{events}.{_measured_words(usage)}"
+
+
+def _adjusted_sentence(line: Rated, adjusts: Mapping[str, Any]) -> str:
+    """Say what an adjustment is the difference of, and where it was billed before."""
+    billed = minor_to_text(int(adjusts["billed_minor"]), line.currency)
+    owed = minor_to_text(int(adjusts["owed_minor"]), line.currency)
+    return (
+        f"{adjusts['reason']} Invoice {adjusts['invoice']} and adjustments since billed {billed} {line.currency} for "
+        f"{adjusts['quantity_before']} units; {owed} {line.currency} is owed for {adjusts['quantity_after']}, and this "
+        "line is the difference."
+    )
 
 
 def _commitment_words(line: Rated, usage: Mapping[str, Any]) -> str | None:
@@ -180,6 +193,8 @@ def _effect_sentences(line: Rated, decision: Mapping[str, Any]) -> Iterator[str]
     elif effect == "credit" and "credit_of_invoice" in usage:
         given_back = minor_to_text(line.amount_minor, line.currency)
         yield f"It was billed on invoice {usage['credit_of_invoice']} and {given_back} {line.currency} is given back."
+    elif effect == "credit" and "adjusts" in decision:
+        yield f"{minor_to_text(line.amount_minor, line.currency)} {line.currency} is given back."
     elif effect == "credit":
         yield f"It takes {minor_to_text(line.amount_minor, line.currency)} {line.currency} off."
 

@@ -3,10 +3,11 @@ An invoice as a pure value, before anything is stored.
 
 Rules: one line per charge and service period; a metered charge without usage keeps its line of zero, so that "why
 was this not billed" has an answer. Lines have one order whatever order the charges came in: base fee, fixed fees,
-usage, commitment; then by code and start. Discounts take from rated lines, the commitment's among them, and tax is on
-what they leave. Totals are sums of rounded lines and are asserted. A line whose tax is not known has no tax, and a
-draft with such a line cannot become final: unknown is not zero. No time enters but the period, so the same facts give
-the same draft and the same hash.
+credits, usage, commitment, adjustments; then by code and start. Discounts take from rated lines, the commitment's among
+them, and tax is on what they leave. An adjustment is the difference to what an earlier document billed: the discounts
+and the commitment of its own period are in it already, so those of this document leave it alone. Totals are sums of
+rounded lines and are asserted. A line whose tax is not known has no tax, and a draft with such a line cannot become
+final: unknown is not zero. No time enters but the period, so the same facts give the same draft and the same hash.
 """
 
 from collections.abc import Mapping
@@ -41,7 +42,7 @@ __all__ = [
 BASE_FEE_CODE: Final = "base_fee"
 COMMITMENT_CODE: Final = SHORTFALL_CODE
 # The kinds of lines in the order in which a document shows them.
-LINE_KINDS: Final = ("base_fee", "fixed_fee", "credit", "usage", "commitment")
+LINE_KINDS: Final = ("base_fee", "fixed_fee", "credit", "usage", "commitment", "adjustment")
 
 
 def build_invoice_draft(*, facts: DraftFacts) -> InvoiceDraft:
@@ -139,6 +140,8 @@ def _rate(charge: ChargeInput, facts: DraftFacts) -> Rated:
 
 def _kind_of(charge: ChargeInput) -> str:
     terms = charge.terms
+    if charge.adjusts is not None:
+        return "adjustment"
     if terms.code in COMMITMENT_CODES and not terms.is_metered:
         return "commitment"
     if charge.effect == "credit":
@@ -152,16 +155,20 @@ def _service_period(charge: ChargeInput, facts: DraftFacts) -> Period:
     return charge.service_period or facts.period
 
 
-def _order_of(charge: ChargeInput, facts: DraftFacts) -> tuple[int, str, datetime]:
+def _order_of(charge: ChargeInput, facts: DraftFacts) -> tuple[int, str, datetime, str]:
     kind = LINE_KINDS.index(_kind_of(charge))
-    return kind, charge.terms.code, _service_period(charge, facts).starts_at
+    return kind, charge.terms.code, _service_period(charge, facts).starts_at, _adjustment_of(charge)
+
+
+def _adjustment_of(charge: ChargeInput) -> str:
+    return "" if charge.adjusts is None else str(charge.adjusts["id"])
 
 
 def _ensure_distinct(charges: list[ChargeInput], facts: DraftFacts) -> None:
-    seen: set[tuple[str, datetime, Effect]] = set()
+    seen: set[tuple[str, datetime, Effect, str]] = set()
     for charge in charges:
-        key = (charge.terms.code, _service_period(charge, facts).starts_at, charge.effect)
-        if charge.terms.code in COMMITMENT_CODES:
+        key = (charge.terms.code, _service_period(charge, facts).starts_at, charge.effect, _adjustment_of(charge))
+        if charge.terms.code in COMMITMENT_CODES and charge.adjusts is None:
             raise InvalidDraft("is made by the draft itself; give the commitment", path=charge.terms.code)
         if key in seen:
             raise InvalidDraft("stands there twice for the same period; bill it once", path=charge.terms.code)
@@ -181,7 +188,7 @@ def _discount(rated: list[tuple[ChargeInput, Rated]], facts: DraftFacts) -> Disc
         DiscountableLine(
             code=charge.terms.code,
             plan_code=_plan_of(charge, facts)["code"],
-            net_minor=_net_minor(charge, rating),
+            net_minor=0 if charge.adjusts is not None else _net_minor(charge, rating),
         )
         for charge, rating in rated
     ]
@@ -225,6 +232,7 @@ def _line(
             tax_minor=line_tax_minor,
         )
         | ({} if charge.effect == "bill" else {"effect": charge.effect})
+        | ({} if charge.adjusts is None else {"adjusts": dict(charge.adjusts)})
         | _discounts_document(position, discounted),
     )
 

@@ -134,7 +134,8 @@ def invoice_issued_facts(*, currency: str, lines: Iterable[tuple[str, int]], tax
     """
     Sum (line kind, net amount in minor units) pairs into the facts that an issued invoice is booked from.
 
-    Usage is usage revenue; base and fixed fees and the top-up to a commitment are subscription revenue.
+    Usage is usage revenue; base and fixed fees and the top-up to a commitment are subscription revenue. An adjustment
+    comes with the kind of the line that it adjusts.
 
     :raises InvalidPosting: if a kind has no revenue account
     """

@@ -12,6 +12,7 @@ from apps.common.triggers import append_only, fixed_columns, undeletable
 from apps.customers.models import Customer
 from apps.lifecycle.edges import Edge, status_triggers
 from apps.lifecycle.models import LifecycleModel
+from apps.plans.models import PlanVersion
 from apps.subscriptions.models import BillingPeriod, Subscription
 
 
@@ -57,6 +58,9 @@ class Adjustment(LifecycleModel):
     subscription = models.ForeignKey(Subscription, null=True, on_delete=models.PROTECT, related_name="adjustments")
     billing_period = models.ForeignKey(
         BillingPeriod, null=True, on_delete=models.PROTECT, related_name="adjustments", help_text="What it is for."
+    )
+    plan_version = models.ForeignKey(
+        PlanVersion, null=True, on_delete=models.PROTECT, related_name="+", help_text="Rated by it, not as agreed then."
     )
     currency = CurrencyField()
     amount_minor = MinorUnitsField(help_text="The sum of the lines, before tax.")
@@ -117,6 +121,7 @@ class Adjustment(LifecycleModel):
                     "customer_id",
                     "subscription_id",
                     "billing_period_id",
+                    "plan_version_id",
                     "currency",
                     "amount_minor",
                     "reason_code",
@@ -173,8 +178,8 @@ class AdjustmentLine(Entity):
     service_ends_at = models.DateTimeField()
     amount_minor = MinorUnitsField(help_text="What is owed less what was billed, after discounts and before tax.")
     tax = models.JSONField(null=True, blank=True, help_text="How the adjusted line was taxed.")
-    billed = models.JSONField(help_text="What was billed so far: the lines and their amounts.")
-    owed = models.JSONField(help_text="What is owed by now: amounts and the rating decision.")
+    before = models.JSONField(help_text="What was billed so far: amounts, the line, its rating decision.")
+    after = models.JSONField(help_text="What it comes to by now: amounts and the rating decision.")
 
     class Meta:
         ordering = ["position"]

@@ -39,6 +39,30 @@ class BillingEntityMissing(DomainError):
     code = "billing_entity_missing"
 
 
+class AdjustmentUnknown(NotFound):
+    """No adjustment has this id."""
+
+    code = "adjustment_unknown"
+
+
+class AdjustmentInvalid(DomainError):
+    """An adjustment needs a difference and a reason."""
+
+    code = "adjustment_invalid"
+
+
+class AdjustmentDecided(Conflict):
+    """It was approved, rejected or canceled before."""
+
+    code = "adjustment_decided"
+
+
+class AdjustmentNeedsAnother(Conflict):
+    """Who made an adjustment cannot decide it."""
+
+    code = "adjustment_needs_another"
+
+
 class DiscountUsedUp(Conflict):
     """Another document took the last use of a discount; drafted again, this one is made without it."""
 

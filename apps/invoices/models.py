@@ -319,6 +319,11 @@ class InvoiceLine(Entity):
         """Return what discounts leave of the line, in minor units."""
         return self.net_minor - self.discount_minor
 
+    @property
+    def revenue_kind(self) -> str:
+        """Return what kind of revenue the line is: an adjustment is of the kind of the line that it adjusts."""
+        return str(self.decision["adjusts"]["kind"]) if self.kind == "adjustment" else self.kind
+
 
 class InvoiceDiscount(Entity):
     """

@@ -13,7 +13,7 @@ from apps.common.db import unit_of_work
 from apps.common.errors import FieldProblem
 from apps.customers.models import Customer
 from apps.engine import hashing, invoice_draft, postings
-from apps.invoices import discounts, numbering, selectors, snapshots
+from apps.invoices import adjustments, discounts, numbering, selectors, snapshots
 from apps.invoices.errors import InvoiceNotDraft, InvoiceNotOpen, InvoiceNotReady, PaymentExceedsInvoice
 from apps.invoices.inputs import DraftContext, EntityProfile
 from apps.invoices.models import BillingEntity, Invoice, InvoiceLine, InvoiceStatus, InvoiceTaxLine
@@ -130,6 +130,7 @@ def invoice_finalize(*, invoice_id: UUID, actor: Actor, at: datetime) -> Invoice
             "snapshot_hash",
         ),
     )
+    adjustments.adjustments_apply(invoice=invoice, actor=actor, at=at)
     _book(invoice, lines, at=at)
     if invoice.due_minor == 0:
         _pay(invoice, actor=actor, at=at)
@@ -256,7 +257,7 @@ def _book(invoice: Invoice, lines: list[InvoiceLine], *, at: datetime) -> None:
         facts=postings.invoice_issued_facts(
             currency=invoice.currency,
             # Revenue is what discounts leave: what was never asked for was never earned.
-            lines=((line.kind, line.taxable_minor) for line in lines),
+            lines=((line.revenue_kind, line.taxable_minor) for line in lines),
             tax_minor=invoice.tax_minor,
         ),
         booked_at=at,
@@ -328,6 +329,7 @@ def _lines_store(*, invoice: Invoice, draft: invoice_draft.InvoiceDraft) -> None
     )
     InvoiceTaxLine.objects.bulk_create(_tax_lines(invoice, draft.lines))
     discounts.uses_record(invoice=invoice, draft=draft)
+    adjustments.adjustments_attach(invoice=invoice, draft=draft)
 
 
 def _tax_lines(invoice: Invoice, lines: Iterable[invoice_draft.DraftLine]) -> list[InvoiceTaxLine]:

@@ -178,3 +178,15 @@ class UsageImportTaken(Conflict):
     """Another process reads the same file in at this moment, and is ahead."""
 
     code = "usage_import_taken"
+
+
+class LatePolicyInvalid(Invalid):
+    """A policy for late usage cannot be accepted; every field is named."""
+
+    code = "late_policy_invalid"
+
+
+class LateUsageSettled(Conflict):
+    """What became of late usage was said before."""
+
+    code = "late_usage_settled"

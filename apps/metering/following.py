@@ -16,7 +16,7 @@ from django.db import connection
 
 from apps.common import ids, locks
 from apps.common.db import fetch_all, unit_of_work
-from apps.metering import following_sql, sources_sql
+from apps.metering import following_sql, late_usage_sql, sources_sql
 from apps.metering.models import UsageFollower
 
 
@@ -42,6 +42,9 @@ class FollowResult:
 
 
 STEPS: tuple[FollowStep, ...] = (
+    FollowStep("wait for who settles late usage", late_usage_sql.LATE_LOCK),
+    FollowStep("find late usage", late_usage_sql.FIND_LATE),
+    FollowStep("find late cancellations", late_usage_sql.FIND_CANCELLED),
     FollowStep("mark customers with new usage", following_sql.MARK_CUSTOMERS),
     FollowStep("fold sources", sources_sql.FOLD_SOURCES),
     FollowStep("count what no meter counts", sources_sql.COUNT_UNMATCHED),

@@ -9,7 +9,7 @@ from django.db.models import Q, QuerySet
 
 from apps.common import ids
 from apps.common.db import fetch_all
-from apps.metering import usage_compare_sql
+from apps.metering import usage_compare_sql, usage_readings_sql
 from apps.metering.errors import EventMappingUnknown, MeterUnknown, QuarantinedEventUnknown
 from apps.metering.event_documents import measure_event_documents
 from apps.metering.models import EventMapping, Meter, QuarantinedEvent
@@ -71,6 +71,12 @@ class AggregateDifference:
             f"customer {self.customer_id}, meter {self.meter_id}, {self.kind} of {self.hour_at.isoformat()}: "
             f"events give {self.rebuilt}, the {self.kind} says {self.stored}"
         )
+
+
+def snapshot_now() -> str:
+    """Return the database snapshot that a reader has now: it tells for ever what it had seen."""
+    ((snapshot,),) = fetch_all(usage_readings_sql.SNAPSHOT)
+    return str(snapshot)
 
 
 def meters_queryset() -> QuerySet[Meter]:

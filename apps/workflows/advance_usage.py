@@ -21,6 +21,7 @@ from apps.invoices import selectors as invoice_selectors
 from apps.invoices import services as invoice_services
 from apps.invoices.inputs import DraftContext
 from apps.invoices.models import Invoice, InvoiceKind
+from apps.metering import usage_news
 from apps.subscriptions import selectors as subscription_selectors
 from apps.subscriptions.models import BillingPeriod, BillingPeriodStatus, Subscription
 from apps.workflows import drafting
@@ -28,6 +29,8 @@ from apps.workflows import drafting
 log = structlog.get_logger(__name__)
 
 _PAGE = 500
+# Customers looked at in one tick; the rest keep their marks for the next.
+_NEWS_MAX = 20_000
 
 
 @unit_of_work
@@ -68,8 +71,26 @@ def usage_bill(*, subscription_id: UUID, actor: Actor, at: datetime) -> Invoice 
 
 
 def usage_bill_due(*, actor: Actor, at: datetime, customer_ids: list[UUID] | None = None) -> int:
-    """Bill every running subscription that has such charges, each in a transaction of its own; return how many."""
-    count = 0
+    """
+    Bill running subscriptions that have such charges, each in a transaction of its own; return how many were billed.
+
+    Whoever has nothing new is not looked at: the follower marks customers with new usage, and a mark stays until all
+    of it is billed. A document that waits for its tax is tried again at each tick.
+
+    :param customer_ids: look at these customers instead, as a test clock does, whether or not there is news
+    """
+    if customer_ids is not None:
+        return _bill(customer_ids, actor=actor, at=at)[0]
+    news = usage_news.usage_news(limit=_NEWS_MAX)
+    waiting = invoice_selectors.customers_with_usage_drafts()
+    count, failed = _bill([*{*news, *waiting}], actor=actor, at=at)
+    usage_news.usage_news_take_away(seen={id_: number for id_, number in news.items() if id_ not in failed})
+    return count
+
+
+def _bill(customer_ids: list[UUID], *, actor: Actor, at: datetime) -> tuple[int, set[UUID]]:
+    """Return how many subscriptions of these customers were billed, and the customers of whom one could not be."""
+    count, failed = 0, set()
     for subscription in _billed_per_event(customer_ids):
         customer_now = customer_selectors.customer_now(customer=subscription.customer, at=at)
         try:
@@ -79,17 +100,14 @@ def usage_bill_due(*, actor: Actor, at: datetime, customer_ids: list[UUID] | Non
         except (DomainError, EngineError) as error:
             # It is tried again at the next tick, and the close of its period parks it with the reason.
             log.warning("usage not billed", subscription=subscription.public_id, detail=str(error))
+            failed.add(subscription.customer_id)
         except Exception:  # noqa: BLE001  one bad account must not hold up the others; the bug is logged in full
             log.exception("usage not billed", subscription=subscription.public_id)
-    return count
+            failed.add(subscription.customer_id)
+    return count, failed
 
 
-def _billed_per_event(customer_ids: list[UUID] | None) -> Iterator[Subscription]:
-    """Yield them in pages: looking for usage is all that tells who has some, so nobody may be left out for ever."""
+def _billed_per_event(customer_ids: list[UUID]) -> Iterator[Subscription]:
     rows = subscription_selectors.subscriptions_billed_per_event().select_related("customer__test_clock")
-    if customer_ids is not None:
-        rows = rows.filter(customer_id__in=customer_ids)
-    page = list(rows[:_PAGE])
-    while page:
-        yield from page
-        page = list(rows.filter(id__gt=page[-1].id)[:_PAGE])
+    for start in range(0, len(customer_ids), _PAGE):
+        yield from rows.filter(customer_id__in=customer_ids[start : start + _PAGE])

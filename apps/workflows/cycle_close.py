@@ -8,13 +8,13 @@ beats or after a kill.
 """
 
 import time
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import structlog
 from celery.exceptions import SoftTimeLimitExceeded
-from django.conf import settings
 from django.db import OperationalError
 
 from apps.common import locks
@@ -28,11 +28,14 @@ from apps.invoices import selectors as invoice_selectors
 from apps.invoices import services as invoice_services
 from apps.invoices.inputs import DraftContext
 from apps.invoices.models import BillingEntity, BillingOutcome, BillingRun, Invoice, InvoiceKind
+from apps.metering import late_usage
+from apps.metering import selectors as metering_selectors
+from apps.metering.late_usage import WindowInput
 from apps.subscriptions import selectors as subscription_selectors
 from apps.subscriptions import services as subscription_services
 from apps.subscriptions.errors import PeriodNotClaimed, PeriodNotClosed
 from apps.subscriptions.models import BillingPeriod, BillingPeriodKind, BillingPeriodStatus, Subscription
-from apps.workflows import drafting, subscription_turns
+from apps.workflows import closing_times, drafting, rerating, subscription_turns
 
 log = structlog.get_logger(__name__)
 
@@ -40,6 +43,8 @@ CLAIM_BATCH = 100
 # A run that would take more rounds than this stops and leaves the rest, visibly due, to the next tick.
 ROUNDS_MAX = 1_000
 FINALIZE_BATCH = 500
+# Drafts that are held for their sources are passed over, so more are looked at than become final.
+DRAFTS_LOOKED_AT = 5_000
 _LEASE_SECONDS = subscription_services.CLAIM_LEASE // timedelta(seconds=1)
 # Longer than any run takes claims, and than any lease it gave lasts.
 STALE_AFTER = subscription_services.CLAIM_LEASE * 2
@@ -97,6 +102,9 @@ def period_close(
         reason = ("period_closed", "Its usage is billed with the close of its period.")
         invoice_services.invoice_discard(invoice_id=waiting.id, actor=actor, at=customer_now, reason=reason)
     invoice = _period_draft(period, kind=InvoiceKind.CYCLE, actor=actor, at=customer_now)
+    if invoice is None and period.kind == BillingPeriodKind.TRIAL:
+        # It bills no usage, and what comes later is told so.
+        _windows_close(_windows_unbilled(period), period_id=period.id, at=customer_now)
     subscription_services.period_finish(period=period, actor=actor, at=customer_now)
     if run_id is not None:
         outcome = BillingOutcome.INVOICED if invoice else BillingOutcome.NOTHING_DUE
@@ -183,7 +191,11 @@ def invoice_refresh_and_finalize(*, invoice_id: UUID, actor: Actor, at: datetime
     :raises InvoiceNotReady: naming every reason with its remedy
     """
     invoice = invoice_refresh(invoice_id=invoice_id, at=at)
-    return invoice_services.invoice_finalize(invoice_id=invoice.id, actor=actor, at=at)
+    invoice = invoice_services.invoice_finalize(invoice_id=invoice.id, actor=actor, at=at)
+    if invoice.kind == InvoiceKind.CYCLE and invoice.billing_period_id is not None:
+        # In the same transaction: what the document did not see is late from the moment at which it is final.
+        _windows_close(rerating.windows_of(invoice=invoice), period_id=invoice.billing_period_id, at=at)
+    return invoice
 
 
 def drafts_finalize_due(*, at: datetime, customer_ids: list[UUID] | None = None) -> int:
@@ -192,8 +204,13 @@ def drafts_finalize_due(*, at: datetime, customer_ids: list[UUID] | None = None)
     if customer_ids is not None:
         due = due.filter(customer_id__in=customer_ids)
     count = 0
-    for invoice in list(due[:FINALIZE_BATCH]):
+    for invoice in list(due[:DRAFTS_LOOKED_AT]):
+        if count == FINALIZE_BATCH:
+            break
         customer_now = customer_selectors.customer_now(customer=invoice.customer, at=at)
+        if closing_times.is_held(invoice=invoice, at=customer_now):
+            # It stays due and is looked at again; those behind it do not wait with it.
+            continue
         try:
             invoice_refresh_and_finalize(invoice_id=invoice.id, actor=SCHEDULE, at=customer_now)
             count += 1
@@ -266,9 +283,8 @@ def _period_draft(period: BillingPeriod, *, kind: InvoiceKind, actor: Actor, at:
     )
     if draft is None:
         return None
-    context = _context(
-        subscription, period, kind, entity, finalize_after_at=period.ends_at + timedelta(hours=_grace_hours(entity))
-    )
+    closing = closing_times.closing_of(period=period, entity=entity)
+    context = _context(subscription, period, kind, entity, finalize_after_at=closing.final_from_at)
     return invoice_services.invoice_draft_store(context=context, draft=draft, actor=actor, at=at)
 
 
@@ -276,8 +292,21 @@ def _following(period: BillingPeriod) -> BillingPeriod | None:
     return subscription_services.period_following(period=period)
 
 
-def _grace_hours(entity: BillingEntity) -> int:
-    return settings.INVOICE_GRACE_HOURS if entity.grace_hours is None else entity.grace_hours
+def _windows_close(windows: Iterable[WindowInput], *, period_id: UUID, at: datetime) -> None:
+    late_usage.usage_windows_close(windows=windows, source_type=BillingPeriod.entity_type(), source_id=period_id, at=at)
+
+
+def _windows_unbilled(period: BillingPeriod) -> Iterator[WindowInput]:
+    snapshot = metering_selectors.snapshot_now()
+    for meter in closing_times.meters_of(period):
+        yield WindowInput(
+            customer_id=period.subscription.customer_id,
+            subscription_id=period.subscription_id,
+            meter_id=meter.id,
+            starts_at=period.starts_at,
+            ends_at=period.ends_at,
+            snapshot=snapshot,
+        )
 
 
 def _context(

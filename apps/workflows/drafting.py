@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from apps.engine import invoice_draft, periods
@@ -29,7 +30,7 @@ from apps.subscriptions import overrides
 from apps.subscriptions.features import served_factor
 from apps.subscriptions.models import BillingPeriod, BillingPeriodKind, Subscription
 from apps.taxes import selectors as tax_selectors
-from apps.workflows import credits
+from apps.workflows import adjusting, credits
 
 _WHOLE = Fraction(1)
 
@@ -57,16 +58,14 @@ def draft_build(
     desk = _Desk(subscription=subscription, entity=entity, billed_at=billed_at, at=at)
     if kind == InvoiceKind.CYCLE:
         inputs = [*desk.served(period), *desk.in_advance(following), *credits.credit_inputs(period=period)]
+        inputs += adjusting.waiting_inputs(period=period, entity=entity, at=at)
     elif kind == InvoiceKind.USAGE:
         inputs = [*desk.used_in_advance(period)]
     else:
         inputs = [*desk.in_advance(period)]
     version = period.plan_version
-    is_regular_cycle = kind == InvoiceKind.CYCLE and period.kind == BillingPeriodKind.REGULAR
-    has_minimum = is_regular_cycle and plan_terms.minimum_commitment_minor(version) is not None
-    minimum_minor = committed_minor(period) if has_minimum else None
-    commitment = plan_terms.commitment_of(version) if is_regular_cycle else None
-    if minimum_minor is None and commitment is None and all(item.effect == "waive" for item in inputs):
+    committed = desk.committed(period) if kind == InvoiceKind.CYCLE else {}
+    if not committed and all(item.effect == "waive" for item in inputs):
         return None
     draft = invoice_draft.build_invoice_draft(
         facts=invoice_draft.DraftFacts(
@@ -76,11 +75,7 @@ def draft_build(
             charges=tuple(inputs),
             plan_code=version.plan.code,
             plan_version=version.version,
-            minimum_commitment_minor=minimum_minor,
-            commitment=commitment,
-            commitment_factor=served_factor(period=period, served=_engine_period(period)),
-            commitment_billed_before_minor=desk.billed_before_minor(period, minimum_minor, commitment),
-            commitment_tax=None if minimum_minor is None and commitment is None else desk.tax(None),
+            **committed,
             discounts=invoice_discounts.discounts_for(
                 subscription=subscription, period=period, kind=kind, billed_at=billed_at
             ),
@@ -90,6 +85,20 @@ def draft_build(
         # Usage that costs nothing yet is on the document of the first event that does, or on that of the close.
         return None
     return draft
+
+
+def committed_facts(
+    *, subscription: Subscription, period: BillingPeriod, entity: BillingEntity, at: datetime
+) -> dict[str, Any]:
+    """Return the facts of a cycle draft that follow from what is committed for a period; none without a commitment."""
+    return _Desk(subscription=subscription, entity=entity, billed_at=period.ends_at, at=at).committed(period)
+
+
+def served_inputs(
+    *, subscription: Subscription, period: BillingPeriod, entity: BillingEntity, at: datetime
+) -> list[invoice_draft.ChargeInput]:
+    """Return what the time of a period costs on the plan version that it names, with the usage as of now."""
+    return [*_Desk(subscription=subscription, entity=entity, billed_at=period.ends_at, at=at).served(period)]
 
 
 def committed_minor(period: BillingPeriod) -> int:
@@ -148,12 +157,25 @@ class _Desk:
                 if charge.meter is not None and charge.timing == "advance":
                     yield self._usage(charge, period, effect="bill")
 
-    def billed_before_minor(
-        self, period: BillingPeriod, minimum_minor: int | None, commitment: CommitmentTerms | None
-    ) -> int:
+    def committed(self, period: BillingPeriod) -> dict[str, Any]:
+        """Return the facts that a minimum or a commitment adds to the draft of a period; none without either."""
+        version = period.plan_version
+        if period.kind != BillingPeriodKind.REGULAR:
+            return {}
+        commitment = plan_terms.commitment_of(version)
+        has_minimum = plan_terms.minimum_commitment_minor(version) is not None
+        if commitment is None and not has_minimum:
+            return {}
+        return {
+            "minimum_commitment_minor": committed_minor(period) if has_minimum else None,
+            "commitment": commitment,
+            "commitment_factor": served_factor(period=period, served=_engine_period(period)),
+            "commitment_billed_before_minor": self._billed_before_minor(period, commitment),
+            "commitment_tax": self.tax(None),
+        }
+
+    def _billed_before_minor(self, period: BillingPeriod, commitment: CommitmentTerms | None) -> int:
         """Return what earlier documents billed for the period: fees and usage for a minimum, usage for a commitment."""
-        if minimum_minor is None and commitment is None:
-            return 0
         used_minor = invoice_selectors.usage_billed_minor(
             subscription_id=self.subscription.id, service_starts_at=period.starts_at
         )

@@ -1,6 +1,6 @@
 """Anticipated failures of the walk."""
 
-from apps.common.errors import Invalid, NotFound
+from apps.common.errors import Conflict, Invalid, NotFound
 
 
 class TooMuchDue(Invalid):
@@ -25,3 +25,9 @@ class CommitmentMissing(NotFound):
     """The subscription has no commitment that runs."""
 
     code = "commitment_missing"
+
+
+class ReratingRefused(Conflict):
+    """A period cannot be rated again; the reason says what to do."""
+
+    code = "rerating_refused"

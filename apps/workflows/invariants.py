@@ -16,6 +16,7 @@ from apps.invoices import selectors as invoice_selectors
 from apps.invoices.models import Invoice
 from apps.ledger import selectors as ledger_selectors
 from apps.messaging import selectors as messaging_selectors
+from apps.metering import late_usage
 from apps.metering import selectors as metering_selectors
 
 log = structlog.get_logger(__name__)
@@ -94,21 +95,14 @@ WHERE p.status = 'CLOSED'
   )
 """
 
-# Usage that came after its document was final: it is counted and kept, and no document has it yet. What is billed event
-# by event is on a further document, at the latest on that of the close; what is waived in a trial owes nothing.
-_USAGE_WITHOUT_DOCUMENT = """
-SELECT i.number || ' ' || l.code || ': ' || count(*) || ' events came later'
-FROM invoices_invoiceline l
-JOIN invoices_invoice i ON i.id = l.invoice_id AND i.number IS NOT NULL AND i.status <> 'VOID'
-JOIN subscriptions_billingperiod p ON p.id = i.billing_period_id
-JOIN plans_charge c ON c.plan_version_id = p.plan_version_id AND c.code = l.code
-JOIN metering_meter m ON m.id = c.meter_id
-JOIN metering_usageevent e ON e.customer_id = i.customer_id AND e.type = m.event_type AND e.properties @> m.filters
- AND (e.subscription_id IS NULL OR e.subscription_id = i.subscription_id)
- AND e.occurred_at >= l.service_starts_at AND e.occurred_at < l.service_ends_at AND e.received_at >= i.drafted_at
-WHERE l.kind = 'usage' AND i.kind = 'CYCLE' AND NOT l.decision ? 'effect'
-  AND NOT pg_visible_in_snapshot(e.recorded_xid, (l.decision -> 'usage' ->> 'snapshot')::pg_snapshot)
-GROUP BY i.number, l.code ORDER BY 1 LIMIT 20
+# A final document that billed usage without saying so to metering: nothing that comes later would be found late.
+_DOCUMENT_WITHOUT_WINDOW = """
+SELECT i.number || ' ' || l.code
+FROM invoices_invoice i JOIN invoices_invoiceline l ON l.invoice_id = i.id AND l.kind = 'usage'
+WHERE i.kind = 'CYCLE' AND i.status IN ('OPEN', 'PAID', 'UNCOLLECTIBLE') AND NOT EXISTS (
+    SELECT FROM metering_usagewindow w
+    WHERE w.subscription_id = i.subscription_id AND w.starts_at = l.service_starts_at AND w.ends_at = l.service_ends_at
+) ORDER BY 1 LIMIT 20
 """
 
 # What was agreed for an instant that is an hour past: its period waits for it and is not billed.
@@ -156,6 +150,10 @@ def _aggregates(at: datetime) -> list[str]:
     return [str(difference) for difference in recent]
 
 
+def _usage_without_outcome(at: datetime) -> list[str]:
+    return late_usage.windows_unaccounted(limit=ROWS_SHOWN)
+
+
 def _dead_messages(at: datetime) -> list[str]:
     return [str(message) for message in messaging_selectors.dead_messages()[:ROWS_SHOWN]]
 
@@ -180,7 +178,8 @@ REGISTRY: dict[str, Callable[[datetime], list[str]]] = {
     "running totals equal the raw events": _aggregates,
     "no message is dead": _dead_messages,
     "closed periods have a document": _sql(_CLOSED_WITHOUT_DOCUMENT),
-    "all usage is on a document of its period": _sql(_USAGE_WITHOUT_DOCUMENT),
+    "all usage is billed, adjusted, waived or waits in the inbox": _usage_without_outcome,
+    "final documents closed the windows that they billed": _sql(_DOCUMENT_WITHOUT_WINDOW),
     "no gateway contradicts what was recorded": _sql(_CONTRADICTED),
 }
 

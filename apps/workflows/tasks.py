@@ -17,6 +17,7 @@ from apps.workflows import (
     collection,
     cycle_close,
     invariants,
+    late_settlement,
     relay,
     usage_limits,
     usage_retention,
@@ -59,6 +60,19 @@ def usage_follow_all(**_future: Any) -> None:
 def usage_follow(*, schema_name: str, **_future: Any) -> None:
     """Process one tenant's new events."""
     following.usage_follow(at=clock.now())
+
+
+@shared_task(name="workflows.late_usage_settle_all")
+def late_usage_settle_all(**_future: Any) -> None:
+    """Wake each tenant's settling of late usage."""
+    wake_each_tenant(late_usage_settle)
+
+
+@tenant_task(name="workflows.late_usage_settle")
+def late_usage_settle(*, schema_name: str, **_future: Any) -> None:
+    """Settle what came late for one tenant's billed periods, and bill what no other document takes up."""
+    late_settlement.late_usage_settle_due(at=clock.now())
+    late_settlement.adjustments_alone_due(at=clock.now())
 
 
 @shared_task(name="workflows.usage_bill_all")

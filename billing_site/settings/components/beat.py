@@ -22,6 +22,8 @@ BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "close due periods": _every(60, "workflows.billing_run_all"),
     # What the accepting request need not do is done seconds later: late usage, sources, whom there is news of.
     "follow usage": _every(10, "workflows.usage_follow_all"),
+    # What was found late is rated again and billed as the policy says; a minute later is soon enough.
+    "settle late usage": _every(60, "workflows.late_usage_settle_all"),
     # Charges in advance are billed when the usage happens, not at the end of its period.
     "bill usage in advance": _every(60, "workflows.usage_bill_all"),
     # Drafts past their grace become documents.

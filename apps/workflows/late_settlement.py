@@ -1,0 +1,354 @@
+"""Settle late usage, period by period: rate again, and let the policy say how the difference is billed.
+
+One transaction per period: the difference, the windows that are accounted for by it, and what became of each batch in
+the inbox. What cannot be settled stays in the inbox with the reason; nothing is dropped.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import structlog
+from celery.exceptions import SoftTimeLimitExceeded
+
+from apps.common import locks
+from apps.common.actors import SCHEDULE, Actor
+from apps.common.db import rolled_back, unit_of_work
+from apps.common.errors import DomainError
+from apps.customers import selectors as customer_selectors
+from apps.engine.errors import EngineError
+from apps.engine.exact import Rounding
+from apps.engine.late_usage import DocumentState, Place, Policy, is_approved_by_rule, place_in_period
+from apps.engine.money import round_to_minor
+from apps.invoices import adjustments
+from apps.invoices import selectors as invoice_selectors
+from apps.invoices.adjustment_models import Adjustment, AdjustmentReason
+from apps.invoices.errors import AdjustmentInvalid
+from apps.invoices.inputs import AdjustmentInput
+from apps.invoices.models import InvoiceKind, InvoiceStatus
+from apps.metering import late_usage
+from apps.metering.late_usage import LatePolicyInput
+from apps.metering.models import LateUsage, LateUsagePolicy
+from apps.plans.models import PlanVersion
+from apps.subscriptions.models import BillingPeriod, BillingPeriodKind, Subscription
+from apps.workflows import adjusting, closing_times, rerating
+from apps.workflows.errors import ReratingRefused
+
+log = structlog.get_logger(__name__)
+
+PERIODS_MAX = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settlement:
+    """What became of the late usage of a period."""
+
+    period: BillingPeriod
+    place: Place
+    sentence: str
+    adjustment: Adjustment | None = None
+
+
+@unit_of_work
+def late_usage_settle(*, period_id: UUID, actor: Actor, at: datetime) -> Settlement:
+    """
+    Rate a period again and settle what came late for it, as the policy says.
+
+    :raises ReratingRefused: if it cannot be rated again, or other terms for it wait for a decision
+    """
+    period, waiting, at = _held(period_id, at)
+    place = _place(period, waiting)
+    if place is Place.NOTHING_DUE:
+        sentence = "Its period bills no usage: it falls into a trial or a pause."
+        return _nothing_due(period, waiting, place=place, sentence=sentence, actor=actor, at=at)
+    if place in (Place.DRAFT, Place.OWN_PERIOD):
+        sentence = "It is on the document that its period will have."
+        return _nothing_due(period, waiting, place=place, sentence=sentence, actor=actor, at=at)
+    _ensure_price_decided(period)
+    rated = rerating.period_rerate(period=period)
+    _estimate_set(waiting, rated, at=at)
+    superseded = adjustments.adjustments_supersede(period_id=period.id, actor=actor, at=at)
+    if superseded:
+        rated = rerating.period_rerate(period=period)
+    if not rated.differences:
+        late_usage.usage_windows_move(source_id=period.id, snapshots=rated.snapshots)
+        sentence = "The period comes to the same amounts with it."
+        return _nothing_due(period, waiting, place=place, sentence=sentence, actor=actor, at=at)
+    policies = _policies(period, waiting)
+    # A document that asks for nothing would only be a sheet of paper.
+    is_alone = place is Place.OWN_DOCUMENT and rated.amount_minor != 0
+    adjustment = _adjustment_of(rated, reason=AdjustmentReason.LATE_USAGE, is_alone=is_alone, actor=actor, at=at)
+    bound = min(policy.approved_up_to for policy in policies)
+    bound_minor = round_to_minor(bound, currency=rated.invoice.currency, rounding=Rounding.FLOOR)
+    if is_approved_by_rule(amount_minor=rated.amount_minor, bound_minor=bound_minor):
+        comment = "Within the amount that is approved by rule."
+        adjustment = adjustments.adjustment_approve_by_rule(adjustment_id=adjustment.id, comment=comment, at=at)
+        if is_alone:
+            adjusting.adjustment_bill_alone(adjustment_id=adjustment.id, actor=actor, at=at)
+    if superseded:
+        late_usage.late_usage_point(from_adjustments=superseded, to_adjustment=adjustment.id)
+    late_usage.usage_windows_move(source_id=period.id, snapshots=rated.snapshots)
+    sentence = _sentence(adjustment)
+    for late in waiting:
+        late_usage.late_usage_resolve(
+            late=late, action="adjust", resolution=sentence, adjustment_id=adjustment.id, actor=actor, at=at
+        )
+    return Settlement(period=period, place=place, sentence=sentence, adjustment=adjustment)
+
+
+@unit_of_work
+def late_usage_waive(*, period_id: UUID, comment: str, actor: Actor, at: datetime) -> Settlement:
+    """
+    Decide not to bill what came late for a period, up to now; what was given up is kept with the reason.
+
+    :raises AdjustmentInvalid: if no reason is given
+    """
+    if not comment.strip():
+        raise AdjustmentInvalid("Say why it is not billed; the reason stays with it.")
+    period, waiting, at = _held(period_id, at)
+    adjustment = None
+    try:
+        rated = rerating.period_rerate(period=period)
+    except ReratingRefused:
+        # Nobody can say what it would have come to; it is given up all the same.
+        rated = None
+    if rated is not None:
+        _estimate_set(waiting, rated, at=at)
+        if rated.differences:
+            adjustment = _adjustment_of(
+                rated, reason=AdjustmentReason.LATE_USAGE, is_alone=False, actor=SCHEDULE, at=at
+            )
+            adjustments.adjustment_reject(adjustment_id=adjustment.id, comment=comment, actor=actor, at=at)
+        late_usage.usage_windows_move(source_id=period.id, snapshots=rated.snapshots)
+    sentence = f"Waived by {actor.label}: {comment}"
+    for late in waiting:
+        late_usage.late_usage_resolve(
+            late=late,
+            action="waive",
+            resolution=sentence,
+            adjustment_id=None if adjustment is None else adjustment.id,
+            actor=actor,
+            at=at,
+        )
+    return Settlement(period=period, place=Place.ADJUSTMENT, sentence=sentence, adjustment=adjustment)
+
+
+@unit_of_work
+def period_reprice(
+    *, period_id: UUID, version: PlanVersion, comment: str, actor: Actor, at: datetime
+) -> rerating.Rerating:
+    """
+    Rate a billed period by the plan version that should have priced it; the difference waits for another's approval.
+
+    Late usage of the period is priced by that version, too, from then on. Documents stay as they are.
+
+    :raises ReratingRefused: if it cannot be rated by that version, comes to the same, or waits for such a decision
+    :raises AdjustmentInvalid: if no reason is given
+    """
+    if not comment.strip():
+        raise AdjustmentInvalid("Say what was wrong with the price; who approves reads it.")
+    period, waiting, at = _held(period_id, at)
+    _ensure_price_decided(period)
+    own = period.plan_version
+    if (version.currency, version.plan_id) != (own.currency, own.plan_id):
+        raise ReratingRefused(
+            f"{version} is another plan or currency than {own}; name a version of the plan that the period was on."
+        )
+    superseded = adjustments.adjustments_supersede(period_id=period.id, actor=actor, at=at)
+    rated = rerating.period_rerate(period=period, version=version)
+    if not rated.differences:
+        raise ReratingRefused(f"By {version} the period comes to what was billed; there is nothing to adjust.")
+    adjustment = _adjustment_of(
+        rated, reason=AdjustmentReason.PRICING_RULE, is_alone=False, actor=actor, at=at, comment=comment
+    )
+    if superseded:
+        late_usage.late_usage_point(from_adjustments=superseded, to_adjustment=adjustment.id)
+    late_usage.usage_windows_move(source_id=period.id, snapshots=rated.snapshots)
+    for late in waiting:
+        _estimate_set([late], rated, at=at)
+        late_usage.late_usage_resolve(
+            late=late,
+            action="adjust",
+            resolution=_sentence(adjustment),
+            adjustment_id=adjustment.id,
+            actor=actor,
+            at=at,
+        )
+    return rated
+
+
+def period_reprice_preview(*, period_id: UUID, version: PlanVersion, actor: Actor, at: datetime) -> rerating.Rerating:
+    """
+    Return what re-rating a period by a version would make, by doing it and undoing it.
+
+    :raises ReratingRefused: as the real one does
+    """
+    with rolled_back():
+        return period_reprice(period_id=period_id, version=version, comment="preview", actor=actor, at=at)
+
+
+def late_usage_settle_due(*, at: datetime, period_ids: list[UUID] | None = None) -> int:
+    """Settle or estimate all that waits, each period in a transaction of its own; return how many were settled."""
+    count = 0
+    for period_id in late_usage.sources_open(limit=PERIODS_MAX, source_ids=period_ids):
+        try:
+            if _is_automatic(period_id):
+                late_usage_settle(period_id=period_id, actor=SCHEDULE, at=at)
+                count += 1
+            else:
+                late_usage_estimate(period_id=period_id, at=at)
+        except (DomainError, EngineError) as error:
+            _note_reason(period_id, error.detail, at=at)
+        except SoftTimeLimitExceeded:
+            raise
+        except Exception:  # noqa: BLE001  one bad period must not hold up the others; the bug is logged in full
+            log.exception("late usage not settled", period=str(period_id))
+    return count
+
+
+@unit_of_work
+def late_usage_estimate(*, period_id: UUID, at: datetime) -> None:
+    """
+    Keep what settling late usage would come to: the real re-rating, of which nothing is stored.
+
+    :raises ReratingRefused: if it cannot be rated again
+    """
+    period, waiting, at = _held(period_id, at)
+    if _place(period, waiting) in (Place.ADJUSTMENT, Place.OWN_DOCUMENT):
+        _estimate_set(waiting, rerating.period_rerate(period=period), at=at)
+    for late in waiting:
+        late_usage.late_usage_note(late=late, waits_because="The policy leaves it to a person: settle or waive it.")
+
+
+def adjustments_alone_due(*, at: datetime) -> int:
+    """Make documents of adjustments that no other document will take up; return how many."""
+    count = 0
+    wait = timedelta(hours=late_usage.policy_of_tenant().alone_after_hours)
+    for adjustment in adjustments.adjustments_unplaced(limit=PERIODS_MAX):
+        customer_now = customer_selectors.customer_now(customer=adjustment.customer, at=at)
+        assert adjustment.decided_at is not None  # noqa: S101  approved ones have it, by constraint
+        is_due = adjustment.is_alone or (
+            adjustment.amount_minor != 0
+            and adjustment.decided_at + wait <= customer_now
+            and not _has_document_ahead(adjustment)
+        )
+        if not is_due:
+            continue
+        try:
+            adjusting.adjustment_bill_alone(adjustment_id=adjustment.id, actor=SCHEDULE, at=customer_now)
+            count += 1
+        except (DomainError, EngineError) as error:
+            log.warning("adjustment not billed", adjustment=adjustment.public_id, detail=error.detail)
+    return count
+
+
+def _has_document_ahead(adjustment: Adjustment) -> bool:
+    """Return whether a further document in the currency will come: a period that is not closed, or a draft."""
+    customer_id, currency = adjustment.customer_id, adjustment.currency
+    ahead = BillingPeriod.objects.filter(
+        subscription__customer_id=customer_id, plan_version__currency=currency
+    ).exclude(status="CLOSED")
+    return ahead.exists() or invoice_selectors.cycle_drafts_of(customer_id=customer_id, currency=currency).exists()
+
+
+def _held(period_id: UUID, at: datetime) -> tuple[BillingPeriod, list[LateUsage], datetime]:
+    """Lock a period's subscription and late usage, and return them with the moment its customer lives at."""
+    period = BillingPeriod.objects.select_related("plan_version__plan", "subscription__customer").get(id=period_id)
+    locks.get_for_update(Subscription, period.subscription_id)
+    waiting = late_usage.late_usage_hold(source_id=period_id)
+    return period, waiting, customer_selectors.customer_now(customer=period.subscription.customer, at=at)
+
+
+def _place(period: BillingPeriod, waiting: list[LateUsage]) -> Place:
+    policies = _policies(period, waiting)
+    policy = Policy.OWN_DOCUMENT if closing_times.is_alone(policies) else Policy.NEXT_INVOICE
+    return place_in_period(document=_document_state(period), is_seen=False, policy=policy)
+
+
+def _policies(period: BillingPeriod, waiting: list[LateUsage]) -> list[LateUsagePolicy | LatePolicyInput]:
+    """Return the policies of the meters whose usage came late; asked for a period of which none did, of all its own."""
+    meters = [late.window.meter for late in waiting] or closing_times.meters_of(period)
+    return late_usage.policies_of(meters=meters) or [late_usage.policy_of_tenant()]
+
+
+def _document_state(period: BillingPeriod) -> DocumentState:
+    if period.kind in (BillingPeriodKind.TRIAL, BillingPeriodKind.FROZEN, BillingPeriodKind.FIXED_ONLY):
+        return DocumentState.NOT_BILLED
+    invoice = invoice_selectors.invoice_live_of(period_id=period.id, kind=InvoiceKind.CYCLE)
+    if invoice is None:
+        return DocumentState.NONE_YET
+    return DocumentState.DRAFT if invoice.status == InvoiceStatus.DRAFT else DocumentState.FINAL
+
+
+def _nothing_due(
+    period: BillingPeriod, waiting: list[LateUsage], *, place: Place, sentence: str, actor: Actor, at: datetime
+) -> Settlement:
+    for late in waiting:
+        late_usage.late_usage_resolve(
+            late=late, action="settle", resolution=sentence, adjustment_id=None, actor=actor, at=at
+        )
+    return Settlement(period=period, place=place, sentence=sentence)
+
+
+def _ensure_price_decided(period: BillingPeriod) -> None:
+    waiting = adjustments.price_waiting(period_id=period.id)
+    if waiting is not None:
+        raise ReratingRefused(
+            f"Other terms for this period wait for a decision: approve or reject adjustment {waiting.public_id} first."
+        )
+
+
+def _adjustment_of(
+    rated: rerating.Rerating,
+    *,
+    reason: AdjustmentReason,
+    is_alone: bool,
+    actor: Actor,
+    at: datetime,
+    comment: str = "",
+) -> Adjustment:
+    subscription = rated.period.subscription
+    return adjustments.adjustment_make(
+        data=AdjustmentInput(
+            customer=subscription.customer,
+            subscription=subscription,
+            billing_period=rated.period,
+            currency=rated.invoice.currency,
+            reason=reason,
+            lines=rated.differences,
+            comment=comment,
+            is_alone=is_alone,
+            plan_version=rated.plan_version if reason is AdjustmentReason.PRICING_RULE else None,
+        ),
+        actor=actor,
+        at=at,
+    )
+
+
+def _estimate_set(waiting: list[LateUsage], rated: rerating.Rerating, *, at: datetime) -> None:
+    for late in waiting:
+        late.quantity_before, late.quantity_after = rated.quantities.get(late.window.meter_id, (None, None))
+        late.effect_minor, late.currency, late.estimated_at = rated.amount_minor, rated.invoice.currency, at
+
+
+def _is_automatic(period_id: UUID) -> bool:
+    found = late_usage.late_usage_queryset().filter(window__source_id=period_id, status="FOUND")
+    policies = late_usage.policies_of(meters=[late.window.meter for late in found])
+    return all(policy.is_settled_automatically for policy in policies)
+
+
+@unit_of_work
+def _note_reason(period_id: UUID, reason: str, *, at: datetime) -> None:
+    _period, waiting, at = _held(period_id, at)
+    for late in waiting:
+        late.estimated_at = at
+        late_usage.late_usage_note(late=late, waits_because=reason)
+
+
+def _sentence(adjustment: Adjustment) -> str:
+    if adjustment.status == "PENDING_APPROVAL":
+        return f"Adjustment {adjustment.public_id} waits for approval."
+    adjustment.refresh_from_db()
+    if adjustment.invoice_id is not None:
+        return f"Adjustment {adjustment.public_id} has a document of its own."
+    return f"Adjustment {adjustment.public_id} is a line of the customer's next document."
