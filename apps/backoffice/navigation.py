@@ -34,6 +34,7 @@ GROUPS: tuple[tuple[str, tuple[Item, ...]], ...] = (
         "Billing",
         (
             Item("Invoices", "receipt_long", "invoices.invoice"),
+            Item("Adjustments", "exposure", "invoices.adjustment"),
             Item("Payments", "payments", "payments.paymentattempt"),
             Item("Billing runs", "autorenew", "invoices.billingrun"),
             Item("Billing periods", "date_range", "subscriptions.billingperiod"),
@@ -60,6 +61,8 @@ GROUPS: tuple[tuple[str, tuple[Item, ...]], ...] = (
             Item("Corrections", "edit_note", "metering.usagecorrection"),
             Item("Correction bounds", "rule", "metering.correctionbound"),
             Item("Usage not counted", "playlist_remove", "usage_uncounted"),
+            Item("Late usage", "schedule_send", "metering.lateusage"),
+            Item("Late usage policies", "rule", "metering.lateusagepolicy"),
             Item("Quarantined events", "report", "metering.quarantinedevent"),
             Item("Usage imports", "upload_file", "metering.usageimport"),
             Item("Event mappings", "swap_horiz", "metering.eventmapping"),

@@ -88,6 +88,20 @@ _KINDS = {
         "Events missing, late, silent, unusual or not equal; the money is an estimate. They close by themselves.",
         "danger",
     ),
+    "late": _Kind(
+        "Late usage",
+        "metering_lateusage_changelist",
+        "?status__exact=FOUND",
+        "Came after its period was billed. Most is settled by itself; what stays says why.",
+        "warning",
+    ),
+    "adjustments": _Kind(
+        "Adjustments to approve",
+        "invoices_adjustment_changelist",
+        "?status__exact=PENDING_APPROVAL",
+        "Differences above the bound. Somebody who did not make them decides.",
+        "warning",
+    ),
     "drafts": _Kind(
         "Draft invoices",
         "invoices_invoice_changelist",

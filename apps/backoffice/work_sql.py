@@ -22,6 +22,11 @@ UNION ALL
 SELECT 'alerts', risk.key, 0, sum(risk.value::bigint)::bigint, NULL
 FROM metering_usagealert a, jsonb_each_text(a.at_risk) risk WHERE a.status <> 'CLOSED' GROUP BY risk.key
 UNION ALL
+SELECT 'late', '', count(*), 0::bigint, min(first_received_at) FROM metering_lateusage WHERE status = 'FOUND'
+UNION ALL
+SELECT 'adjustments', currency, count(*), sum(amount_minor)::bigint, min(made_at)
+FROM invoices_adjustment WHERE status = 'PENDING_APPROVAL' GROUP BY currency
+UNION ALL
 SELECT 'drafts', currency, count(*), sum(total_minor)::bigint, min(drafted_at)
 FROM invoices_invoice WHERE status = 'DRAFT' GROUP BY currency
 UNION ALL

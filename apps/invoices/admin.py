@@ -12,7 +12,7 @@ from unfold.decorators import display
 from apps.common import clock, formatting
 from apps.common.admin import EMPTY, RecordAdmin, badge, money_cell, money_column, status_column, words_before_colon
 from apps.customers import selectors as customer_selectors
-from apps.invoices import selectors
+from apps.invoices import adjustment_admin, selectors
 from apps.invoices.models import (
     BillingEntity,
     BillingRun,
@@ -273,6 +273,7 @@ class BillingRunItemAdmin(RecordAdmin):
 
 
 RECORDS = (
+    *adjustment_admin.RECORDS,
     (Invoice, InvoiceAdmin),
     (InvoiceLine, InvoiceLineAdmin),
     (InvoiceDiscount, InvoiceDiscountAdmin),

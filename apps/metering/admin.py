@@ -12,7 +12,7 @@ from unfold.decorators import display
 
 from apps.common.admin import RecordAdmin, number_column, status_column, words_before_colon
 from apps.common.formatting import instant_text, number_text
-from apps.metering import corrected_events
+from apps.metering import corrected_events, late_admin
 from apps.metering.correction_documents import CorrectionBound, UsageCorrection
 from apps.metering.corrections import EVENTS_MAX_ALONE, UNITS_MAX_ALONE
 from apps.metering.import_models import UsageImport
@@ -291,6 +291,7 @@ class UsageImportAdmin(RecordAdmin):
 
 
 RECORDS = (
+    *late_admin.RECORDS,
     (Meter, MeterAdmin),
     (EventMapping, EventMappingAdmin),
     (UsageEvent, UsageEventAdmin),

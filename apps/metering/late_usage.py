@@ -154,6 +154,12 @@ def late_usage_point(*, from_adjustments: Iterable[UUID], to_adjustment: UUID) -
     LateUsage.objects.filter(adjustment_id__in=list(from_adjustments)).update(adjustment_id=to_adjustment)
 
 
+def late_usage_of(*, adjustment_id: UUID) -> list[LateUsage]:
+    """Lock and return the late usage that became an adjustment."""
+    rows = LateUsage.objects.filter(adjustment_id=adjustment_id, status=LateUsageStatus.ADJUSTED)
+    return locks.get_many_for_update(LateUsage, rows.values_list("id", flat=True))
+
+
 def sources_open(*, limit: int, source_ids: Iterable[UUID] | None = None) -> list[UUID]:
     """Return the periods for which usage came late and is not settled, those that wait longest first."""
     rows = LateUsage.objects.filter(status=LateUsageStatus.FOUND)

@@ -134,6 +134,49 @@ def late_usage_waive(*, period_id: UUID, comment: str, actor: Actor, at: datetim
 
 
 @unit_of_work
+def adjustment_approve(*, adjustment_id: UUID, comment: str, actor: Actor, at: datetime) -> Adjustment:
+    """
+    Let a difference be billed: with the customer's next document, or at once where the policy says so.
+
+    :raises AdjustmentDecided: if it was decided before
+    :raises AdjustmentNeedsAnother: if who made it would decide it
+    """
+    at = _customer_time(adjustment_id, at)
+    adjustment = adjustments.adjustment_approve(adjustment_id=adjustment_id, comment=comment, actor=actor, at=at)
+    if adjustment.is_alone:
+        adjusting.adjustment_bill_alone(adjustment_id=adjustment.id, actor=actor, at=at)
+    return adjustment
+
+
+@unit_of_work
+def adjustment_reject(*, adjustment_id: UUID, comment: str, actor: Actor, at: datetime) -> Adjustment:
+    """
+    Decide against a difference; the late usage behind it is waived with the reason.
+
+    :raises AdjustmentDecided: if it was decided before
+    :raises AdjustmentNeedsAnother: if who made it would decide it
+    """
+    at = _customer_time(adjustment_id, at)
+    adjustment = adjustments.adjustment_reject(adjustment_id=adjustment_id, comment=comment, actor=actor, at=at)
+    if adjustment.reason_code == AdjustmentReason.LATE_USAGE:
+        for late in late_usage.late_usage_of(adjustment_id=adjustment.id):
+            late_usage.late_usage_resolve(
+                late=late,
+                action="waive",
+                resolution=f"Rejected by {actor.label}: {comment}",
+                adjustment_id=adjustment.id,
+                actor=actor,
+                at=at,
+            )
+    return adjustment
+
+
+def _customer_time(adjustment_id: UUID, at: datetime) -> datetime:
+    adjustment = Adjustment.objects.select_related("customer__test_clock").get(id=adjustment_id)
+    return customer_selectors.customer_now(customer=adjustment.customer, at=at)
+
+
+@unit_of_work
 def period_reprice(
     *, period_id: UUID, version: PlanVersion, comment: str, actor: Actor, at: datetime
 ) -> rerating.Rerating:

@@ -3,21 +3,23 @@
 from django.db.models import Model
 from django.urls import reverse
 
-from apps.backoffice.buttons import agreements, billing, corrections, operations, quarantine, subscriptions, watching
+from apps.backoffice.buttons import (
+    agreements,
+    billing,
+    corrections,
+    late_usage,
+    operations,
+    quarantine,
+    subscriptions,
+    watching,
+)
 from apps.backoffice.buttons.base import Button, Offer, Outcome, Press
 from apps.identity.models import User
 
 BUTTONS: dict[str, Button] = {
     button.name: button
-    for button in (
-        *billing.BUTTONS,
-        *subscriptions.BUTTONS,
-        *agreements.BUTTONS,
-        *corrections.BUTTONS,
-        *quarantine.BUTTONS,
-        *operations.BUTTONS,
-        *watching.BUTTONS,
-    )
+    for module in (billing, subscriptions, agreements, late_usage, corrections, quarantine, operations, watching)
+    for button in module.BUTTONS
 }
 
 __all__ = ["BUTTONS", "Button", "Offer", "Outcome", "Press", "offers_for_list", "offers_for_record"]
