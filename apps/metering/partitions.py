@@ -57,6 +57,12 @@ def usage_partitions_ensure(*, months: Collection[date]) -> None:
     transaction.on_commit(lambda: _remember(schema_name, wanted))
 
 
+def usage_partitions_forget() -> None:
+    """Forget which months this tenant has: one that was known is gone, so the next batch asks for all of its months."""
+    schema_name = tenancy_context.current_schema()
+    _known.difference_update({known for known in _known if known[0] == schema_name})
+
+
 @unit_of_work
 def _create_missing(months: list[date]) -> None:
     if not fetch_all(_MISSING, [months]):

@@ -27,7 +27,7 @@ from apps.metering.intake_terms import (
 )
 from apps.metering.limits import usage_thresholds_tell
 from apps.metering.models import EventMapping, EventTypePolicy, Meter, QuarantinedEvent, QuarantineStatus
-from apps.metering.partitions import months_ahead, usage_partitions_ensure
+from apps.metering.partitions import months_ahead, usage_partitions_ensure, usage_partitions_forget
 from apps.metering.property_policies import meter_conflicts
 from apps.metering.usage_store import usage_batch_store, usage_stored_find
 
@@ -45,6 +45,7 @@ __all__ = [
     "quarantine_mark_replayed",
     "usage_batch_store",
     "usage_partitions_ensure",
+    "usage_partitions_forget",
     "usage_stored_find",
     "usage_thresholds_tell",
 ]

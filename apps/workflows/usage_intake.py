@@ -149,9 +149,13 @@ def events_accept(
         except (IntegrityError, OperationalError) as error:
             is_repeat = isinstance(error.__cause__, postgres.UniqueViolation) and not intake.is_repeat_expected
             is_deadlock = isinstance(error.__cause__, postgres.DeadlockDetected)
-            if not (is_repeat or is_deadlock) or not tries_left:
+            is_month_gone = _is_month_gone(error.__cause__)
+            if not (is_repeat or is_deadlock or is_month_gone) or not tries_left:
                 raise
-            intake.is_repeat_expected = True
+            if is_month_gone:
+                intake.partitions_ensure_anew()
+            else:
+                intake.is_repeat_expected = True
     raise AssertionError("the last try returns or raises")
 
 
@@ -223,6 +227,11 @@ class _Intake:
         self._limited = usage_admission.limited_rows(rows=self._judged.rows, limited=terms.limited)
         metering_services.usage_partitions_ensure(months=self._judged.months)
 
+    def partitions_ensure_anew(self) -> None:
+        """Make the partitions of the batch when one that this process knew was retired by another."""
+        metering_services.usage_partitions_forget()
+        metering_services.usage_partitions_ensure(months=self._judged.months)
+
     def store(self) -> IntakeResult:
         """Write what is new, keep what is refused, tell the journal: one transaction."""
         held = metering_services.intake_terms_hold(keys=_sample(self._judged.rows))
@@ -277,6 +286,11 @@ class _Intake:
             _refused(batch.raws[r.index], batch.events[r.index], r) for r in result.results if r.status != "duplicate"
         ]
         metering_services.quarantine_hold(refused=refused, mapping_source=mapping_source, at=self._at)
+
+
+def _is_month_gone(cause: BaseException | None) -> bool:
+    # A row that fits into no partition is a check violation without a constraint.
+    return isinstance(cause, postgres.CheckViolation) and not cause.diag.constraint_name
 
 
 def _sample(rows: Sequence[UsageRow]) -> list[str]:
