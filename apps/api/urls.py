@@ -22,6 +22,7 @@ from apps.api.v1 import (
     subscriptions,
     usage,
     usage_events,
+    usage_settings,
     usage_sources,
 )
 
@@ -51,6 +52,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("meters", meters.MeterList.as_view()),
     path("meters/<str:reference>", meters.MeterDetail.as_view()),
     path("event-mappings", meters.EventMappingList.as_view()),
+    path("event-type-policies", usage_settings.EventTypePolicyList.as_view()),
+    path("usage/settings", usage_settings.UsageSettingsView.as_view()),
     path("plans", plans.PlanList.as_view()),
     path("plans/<str:code>", plans.PlanDetail.as_view()),
     path("plans/<str:code>/versions/<int:version>/publish", plans.PlanVersionPublish.as_view()),

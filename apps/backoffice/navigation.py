@@ -75,6 +75,8 @@ GROUPS: tuple[tuple[str, tuple[Item, ...]], ...] = (
             Item("Archive", "archive", "metering.usagearchive"),
             Item("Watch rules", "tune", "metering.anomalyrule"),
             Item("Watch limits", "rule_settings", "metering.watchpolicy"),
+            Item("Kept properties", "visibility_off", "metering.eventtypepolicy"),
+            Item("Usage settings", "settings_input_component", "metering.usagesettings"),
         ),
     ),
     (

@@ -16,7 +16,15 @@ from apps.metering import corrected_events, late_admin
 from apps.metering.correction_documents import CorrectionBound, UsageCorrection
 from apps.metering.corrections import EVENTS_MAX_ALONE, UNITS_MAX_ALONE
 from apps.metering.import_models import UsageImport
-from apps.metering.models import EventMapping, Meter, QuarantinedEvent, UsageCancellation, UsageEvent
+from apps.metering.models import (
+    EventMapping,
+    EventTypePolicy,
+    Meter,
+    QuarantinedEvent,
+    UsageCancellation,
+    UsageEvent,
+    UsageSettings,
+)
 
 CORRECTION_TONES = {
     "PENDING_APPROVAL": "warning",
@@ -72,6 +80,30 @@ class EventMappingAdmin(RecordAdmin):
     list_display = ("source", "version", "defined_at")
     search_fields = ("source",)
     fact_fields = ("source", "version", "fields", "defined_at")
+
+
+class UsageSettingsAdmin(RecordAdmin):
+    """How events are taken in."""
+
+    purpose = "How old and how new events may be, and how long an id is known. Without a row the defaults hold."
+    list_display = ("__str__", "retry_window_hours", "changed_at")
+    fact_fields = (
+        "behind_days_max",
+        "ahead_seconds_max",
+        "dedup_window_hours",
+        "retry_window_hours",
+        "keys_forgotten_until",
+        "changed_at",
+    )
+
+
+class EventTypePolicyAdmin(RecordAdmin):
+    """What is kept of events."""
+
+    purpose = "What is stored of the properties of one type's events; the highest version of a type is in force."
+    list_display = ("event_type", "version", "is_limited", "kept_properties", "hashed_properties", "defined_at")
+    search_fields = ("event_type",)
+    fact_fields = ("event_type", "version", "is_limited", "kept_properties", "hashed_properties", "defined_at")
 
 
 class FirstPagesPaginator(Paginator):
@@ -294,6 +326,8 @@ RECORDS = (
     *late_admin.RECORDS,
     (Meter, MeterAdmin),
     (EventMapping, EventMappingAdmin),
+    (UsageSettings, UsageSettingsAdmin),
+    (EventTypePolicy, EventTypePolicyAdmin),
     (UsageEvent, UsageEventAdmin),
     (QuarantinedEvent, QuarantinedEventAdmin),
     (UsageCorrection, UsageCorrectionAdmin),

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from django.db import connection
+from django.db.models import QuerySet
 
 from apps.audit import services as audit_services
 from apps.common import locks
@@ -152,6 +153,11 @@ def _policy_problems(event_type: str, policy: PropertyPolicy) -> Iterator[FieldP
         for conflict in meter_conflicts(meter, policy):
             detail = f"Meter '{meter.code}' {conflict.need}; {conflict.policy_remedy}."
             yield FieldProblem(f"/{conflict.list_name}", "needed_by_meter", detail)
+
+
+def event_type_policies_queryset() -> QuerySet[EventTypePolicy]:
+    """Return all versions of all policies, newest first."""
+    return EventTypePolicy.objects.order_by("-id")
 
 
 @unit_of_work

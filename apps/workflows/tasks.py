@@ -19,6 +19,7 @@ from apps.workflows import (
     invariants,
     late_settlement,
     relay,
+    usage_keys,
     usage_limits,
     usage_retention,
     usage_watch,
@@ -120,6 +121,12 @@ def usage_partitions_all(**_future: Any) -> None:
         ),
         job="usage partitions",
     )
+
+
+@shared_task(name="workflows.usage_keys_purge_all")
+def usage_keys_purge_all(**_future: Any) -> None:
+    """Take away the ids that tenants' windows have forgotten, each batch in a transaction of its own."""
+    for_each_tenant(lambda schema_name: usage_keys.forgotten_purge(at=clock.now()), job="forget old event ids")
 
 
 @shared_task(name="workflows.invariants_check_all")

@@ -36,6 +36,7 @@ from apps.identity.errors import ApiKeyRefused
 from apps.identity.models import ApiKey, Scope
 from apps.metering import bodies
 from apps.metering.errors import BatchInvalid, BatchTooLarge
+from apps.metering.sources_sql import SEQUENCE_MAX
 from apps.workflows import usage_intake, usage_metrics
 from apps.workflows.usage_intake import IntakeResult
 
@@ -185,6 +186,12 @@ class UsageEventSerializer(StrictSerializer):
     occurred_at = InstantField(help_text="When it happened, with an offset.")
     quantity = serializers.CharField(required=False, help_text="Short form of the meter's value property.")
     properties = serializers.DictField(required=False)
+    sequence = serializers.IntegerField(
+        required=False,
+        min_value=0,
+        max_value=SEQUENCE_MAX,
+        help_text="The producer's own count of its events, as a number or as text: gaps show what was lost.",
+    )
 
 
 class UsageBatchSerializer(StrictSerializer):

@@ -43,6 +43,8 @@ BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "watch unusual usage": _every(900, "workflows.unusual_usage_watch_all"),
     # Each run proves a few days, so that none reads everything; a night is enough for what a day has changed.
     "prove usage": _every(900, "workflows.usage_proofs_all"),
+    # What a tenant's window has forgotten goes in small batches; tenants without a window keep every id.
+    "forget old event ids": _every(3600, "workflows.usage_keys_purge_all"),
     # A month a time, once it is older than the tenant keeps it.
     "archive usage": _every(6 * 3600, "workflows.usage_retention_all"),
     # Invariants are watched in production, not only in tests.
