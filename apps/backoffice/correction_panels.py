@@ -10,7 +10,7 @@ from django.utils.safestring import SafeString
 
 from apps.backoffice.tables import ROWS_SHOWN, Column, Panel
 from apps.common import formatting
-from apps.common.admin import EMPTY, badge, record_link, url_of, words_before_colon
+from apps.common.admin import EMPTY, badge, money_cell, record_link, url_of, words_before_colon
 from apps.customers.models import Customer
 from apps.metering import corrected_events, corrections, quarantine
 from apps.metering.admin import CORRECTION_TONES, QUARANTINE_TONES
@@ -21,7 +21,7 @@ _SHOWN = ("type", "customer", "subscription", "occurred_at", "quantity", "proper
 
 
 def _correction(correction: UsageCorrection) -> list[Panel]:
-    return [_effect(correction), _events(correction), _counters(correction)]
+    return [_effect(correction), _documents(correction), _events(correction), _counters(correction)]
 
 
 def _effect(correction: UsageCorrection) -> Panel:
@@ -52,6 +52,27 @@ def _effect(correction: UsageCorrection) -> Panel:
             for line in lines
         ],
         empty="No meter counts these events.",
+    )
+
+
+def _documents(correction: UsageCorrection) -> Panel:
+    effect = correction.document_effect or {"is_whole": False, "documents": []}
+    unknown = "" if effect["is_whole"] else " (not all could be measured)"
+    return Panel(
+        title=f"Effect on final documents, before tax{unknown}",
+        columns=(Column("Invoice"), Column("Becomes an adjustment of", True)),
+        rows=[
+            [
+                format_html(
+                    '<a href="{}">{}</a>',
+                    url_of(label="invoices.invoice", pk=document["invoice"]),
+                    document["number"],
+                ),
+                money_cell(document["amount_minor"], document["currency"]),
+            ]
+            for document in effect["documents"][:ROWS_SHOWN]
+        ],
+        empty="No final document has billed these periods; drafts and later documents take it in by themselves.",
     )
 
 

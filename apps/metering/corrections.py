@@ -57,6 +57,7 @@ class Measured:
     """What a correction was found to change, and whether one person may make it alone."""
 
     effect: dict[str, Any]
+    document_effect: dict[str, Any]
     is_within_bound: bool
 
 
@@ -99,6 +100,7 @@ def correction_open(
         event_count=len(planned),
         is_within_bound=measured.is_within_bound,
         effect=measured.effect,
+        document_effect=measured.document_effect,
         requested_by=identity_of(actor),
         requested_by_name=actor.label[:200],
         requested_at=at,
@@ -202,7 +204,7 @@ def correction_lock_waiting(*, correction_id: UUID) -> UsageCorrection:
 
 @unit_of_work
 def correction_apply(
-    *, correction: UsageCorrection, effect: dict[str, Any], comment: str, actor: Actor, at: datetime
+    *, correction: UsageCorrection, measured: Measured, comment: str, actor: Actor, at: datetime
 ) -> UsageCorrection:
     """
     Mark as approved and applied what was just written: by who asked where it is within the bound, else by another.
@@ -211,19 +213,18 @@ def correction_apply(
     """
     if not correction.is_within_bound:
         _decided(correction, comment=comment, actor=actor, at=at)
-    correction.effect = effect
     decided = ("decided_by", "decided_by_name", "decided_at", "decision_comment")
     reason = (correction.reason_code, comment or correction.comment)
     transition_apply(instance=correction, action="approve", actor=actor, at=at, save_fields=decided, reason=reason)
-    correction.effect = effect
+    correction.effect, correction.document_effect = measured.effect, measured.document_effect
     transition_apply(
         instance=correction,
         action="apply",
         actor=actor,
         at=at,
         topic="metering.usage_correction.applied",
-        payload={"kind": correction.kind, "events": correction.event_count, "meters": effect["meters"]},
-        save_fields=("effect",),
+        payload={"kind": correction.kind, "events": correction.event_count, "meters": measured.effect["meters"]},
+        save_fields=("effect", "document_effect"),
         reason=reason,
     )
     return correction

@@ -34,7 +34,7 @@ from apps.metering.correction_documents import (
 from apps.metering.correction_effects import Effect, Touched
 from apps.metering.corrections import CorrectionTerms, Measured
 from apps.metering.errors import CorrectionConflict
-from apps.workflows import correction_plans, usage_intake, usage_parties
+from apps.workflows import correction_money, correction_plans, usage_intake, usage_parties
 from apps.workflows.usage_intake import Restatement
 
 # Each month needs a partition; nobody bills a decade back.
@@ -163,9 +163,10 @@ def correction_approve(*, correction_id: UUID, comment: str, actor: Actor, at: d
     corrections.decision_check(correction=correction, comment=comment, actor=actor)
     planned = correction_plans.planned_again(correction=correction)
     with transaction.atomic():
-        effect = _write_measured(correction.id, planned, actor=actor, at=at)
+        written = _write_measured(correction.id, planned, actor=actor, at=at)
+        measured = written.measured(is_within_bound=correction.is_within_bound)
         return corrections.correction_apply(
-            correction=correction, effect=effect.to_document(), comment=comment, actor=actor, at=at
+            correction=correction, measured=measured, comment=comment, actor=actor, at=at
         )
 
 
@@ -175,7 +176,8 @@ def _request(
     _refuse(_age_problems(planned, at))
     bound = corrections.correction_bound_current()
     with transaction.atomic():
-        effect = _write_measured(correction_id, planned, actor=actor, at=at)
+        written = _write_measured(correction_id, planned, actor=actor, at=at)
+        effect = written.effect
         is_within_bound = (
             len(planned) <= bound.events_max
             and effect.is_whole
@@ -185,18 +187,34 @@ def _request(
         )
         if not is_within_bound:
             transaction.set_rollback(True)
-    measured = Measured(effect=effect.to_document(), is_within_bound=is_within_bound)
+    measured = written.measured(is_within_bound=is_within_bound)
     correction = corrections.correction_open(
         correction_id=correction_id, terms=terms, planned=planned, measured=measured, actor=actor, at=at
     )
     if is_within_bound:
-        corrections.correction_apply(correction=correction, effect=measured.effect, comment="", actor=actor, at=at)
+        corrections.correction_apply(correction=correction, measured=measured, comment="", actor=actor, at=at)
     return correction
 
 
-def _write_measured(correction_id: UUID, planned: Sequence[PlannedEvent], *, actor: Actor, at: datetime) -> Effect:
-    months = correction_effects.months_touched(touched=_touched(planned))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Written:
+    """What a correction that is written was found to change: units, and final documents."""
+
+    effect: Effect
+    documents: dict[str, Any]
+
+    def measured(self, *, is_within_bound: bool) -> Measured:
+        return Measured(
+            effect=self.effect.to_document(), document_effect=self.documents, is_within_bound=is_within_bound
+        )
+
+
+def _write_measured(correction_id: UUID, planned: Sequence[PlannedEvent], *, actor: Actor, at: datetime) -> _Written:
+    touched = _touched(planned)
+    months = correction_effects.months_touched(touched=touched)
     before = correction_effects.months_measure(months=months)
+    billed = correction_money.periods_touched(touched=touched)
+    billed_before = correction_money.periods_measure(billed=billed)
     try:
         cancelled = [event.stored for event in planned if event.stored is not None]
         corrections.events_cancel(correction_id=correction_id, events=cancelled, at=at)
@@ -206,9 +224,10 @@ def _write_measured(correction_id: UUID, planned: Sequence[PlannedEvent], *, act
             raise
         detail = "Usage of the same customers is being written just now. Nothing was changed; send it again."
         raise CorrectionConflict(detail) from error
-    return correction_effects.effect_of(
+    effect = correction_effects.effect_of(
         cancelled=[event.key for event in cancelled], brought=brought, months=months, before=before
     )
+    return _Written(effect=effect, documents=correction_money.document_effect(billed=billed, before=billed_before))
 
 
 def _bring(planned: Sequence[PlannedEvent], *, actor: Actor, at: datetime) -> list[str]:

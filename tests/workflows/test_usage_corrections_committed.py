@@ -5,13 +5,14 @@ from functools import partial
 
 import pytest
 
-from apps.metering import corrections, following, selectors, unmatched
+from apps.metering import corrections, selectors, unmatched
 from apps.metering.correction_documents import EVENTS_MAX, UsageCorrection
 from apps.metering.errors import CorrectionConflict, CorrectionInvalid
 from apps.metering.models import UsageCancellation
 from apps.workflows import usage_corrections
 from apps.workflows.usage_corrections import MeterBackfill
 from tests.builders import customers, metering
+from tests.builders import late_usage as late
 from tests.builders.corrections import ADA, BEN, correction, counter
 from tests.races import race
 
@@ -159,7 +160,7 @@ def test_what_no_meter_counts_is_shown_with_a_sample_until_it_is_back_filled(wor
     """S045: a type that nobody meters is accepted, counted and shown; a meter counts what came before on purpose."""
     click = metering.event(id=f"{world.code}-click", customer=world.code, type=f"{world.code}.click")
     assert metering.send(click, at=AT).accepted == 1
-    _follow()
+    late.follow(at=LATER)
     [line] = [line for line in unmatched.unmatched_lines() if line.event_type == click["type"]]
     assert (line.reason, line.event_count, line.sample.event_id) == ("no_meter", 1, click["id"])
     assert "Define a meter" in line.remedy
@@ -168,7 +169,7 @@ def test_what_no_meter_counts_is_shown_with_a_sample_until_it_is_back_filled(wor
     asked = MeterBackfill(meter=f"{world.code}_clicks", customer=world.code, starts_at=JANUARY, ends_at=FEBRUARY)
     terms = corrections.CorrectionTerms(kind="backfill", reason_code="meter_later", comment="billed since January")
     usage_corrections.meter_backfill_request(asked=asked, terms=terms, actor=ADA, at=LATER)
-    _follow()
+    late.follow(at=LATER)
     [line] = [line for line in unmatched.unmatched_lines() if line.event_type == click["type"]]
     assert (line.event_count, line.sample) == (1, None), "what was not counted stays told, and all of it counts now"
 
@@ -182,12 +183,6 @@ def test_what_a_filter_leaves_out_is_told_apart(world):
         for region in ("eu", "us")
     ]
     assert metering.send(*events, at=AT).accepted == 2
-    _follow()
+    late.follow(at=LATER)
     [line] = [line for line in unmatched.unmatched_lines() if line.event_type == type_]
     assert (line.reason, line.event_count, line.sample.event_id) == ("filtered", 1, f"{world.code}-us")
-
-
-def _follow() -> None:
-    # Twice: a run processes what was there when the one before it ended.
-    for _ in range(2):
-        assert following.usage_follow(at=LATER).has_moved

@@ -18,6 +18,7 @@ from apps.api.serializers import (
     PublicIdField,
     ReferenceField,
     StrictSerializer,
+    money_document,
 )
 from apps.common.errors import FieldProblem
 from apps.identity.models import Scope
@@ -90,6 +91,7 @@ class CorrectionSerializer(serializers.Serializer[Any]):
     counters = serializers.SerializerMethodField()
     countered_by = serializers.SerializerMethodField()
     effect = serializers.SerializerMethodField()
+    document_effect = serializers.SerializerMethodField()
     requested_by = serializers.CharField(source="requested_by_name")
     requested_at = InstantField()
     decided_by = serializers.CharField(source="decided_by_name")
@@ -123,6 +125,28 @@ class CorrectionSerializer(serializers.Serializer[Any]):
         """Return the change in units by meter, and the largest changes by meter and customer."""
         effect: dict[str, Any] = row.effect
         return effect
+
+    @extend_schema_field(
+        {
+            "type": ["object", "null"],
+            "properties": {
+                "is_whole": {"type": "boolean"},
+                "documents": {"type": "array", "items": {"type": "object", "additionalProperties": True}},
+            },
+        }
+    )
+    def get_document_effect(self, row: Any) -> dict[str, Any] | None:
+        """Return by how much final documents would differ, before tax; the difference becomes an adjustment."""
+        if row.document_effect is None:
+            return None
+        documents = [
+            {
+                **{name: document[name] for name in ("invoice", "number", "period", "customer")},
+                "change": money_document(document["amount_minor"], document["currency"]),
+            }
+            for document in row.document_effect["documents"]
+        ]
+        return {"is_whole": row.document_effect["is_whole"], "documents": documents}
 
 
 class CorrectedEventSerializer(serializers.Serializer[Any]):

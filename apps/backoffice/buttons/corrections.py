@@ -68,7 +68,7 @@ def _rehearsed(ask: Callable[[Press], UsageCorrection]) -> Callable[[Press], Reh
     def rehearse(press: Press) -> Rehearsal:
         with rolled_back():
             correction = ask(press)
-            effect = correction.effect
+            effect, documents = correction.effect, correction.document_effect or {"documents": []}
         is_direct = correction.status == CorrectionStatus.APPLIED
         what = (
             "It is applied at once." if is_direct else "It is more than one person may correct: somebody else decides."
@@ -94,6 +94,13 @@ def _rehearsed(ask: Callable[[Press], UsageCorrection]) -> Callable[[Press], Reh
                     f"{formatting.number_text(total['units_change'])} {total['unit_name']}".strip(),
                 )
                 for total in effect["meters"]
+            ]
+            + [
+                (
+                    f"Invoice {document['number']}, adjustment before tax",
+                    formatting.money_text(document["amount_minor"], document["currency"]),
+                )
+                for document in documents["documents"]
             ],
             issues=[],
             heads=("Meter", "Customer", "Units before and after"),
