@@ -16,37 +16,51 @@ _BY_KEY: Final = attrgetter("key")
 
 
 @unit_of_work
-def usage_batch_store(
-    *,
-    rows: Sequence[UsageRow],
-    at: datetime,
-    is_repeat_expected: bool,
-    known_since: datetime | None = None,
-    stands_for: Mapping[bytes, str] = MappingProxyType({}),
+def usage_batch_store(*, rows: Sequence[UsageRow], at: datetime, is_repeat_expected: bool) -> dict[bytes, str]:
+    """
+    Write identities and events one after the other, and return the verdicts of `usage_keys_store`.
+
+    :raises django.db.IntegrityError: if a repeat is not expected and a key is taken; nothing is written then
+    """
+    repeats = usage_keys_store(rows=rows, at=at, is_repeat_expected=is_repeat_expected)
+    usage_events_store(rows=[row for row in rows if row.key not in repeats])
+    return repeats
+
+
+@unit_of_work
+def usage_keys_store(
+    *, rows: Sequence[UsageRow], at: datetime, is_repeat_expected: bool, known_since: datetime | None = None
 ) -> dict[bytes, str]:
     """
-    Write events with their identity; the trigger adds them to the totals in the same statement.
-
-    Returns the verdict, "duplicate" or "conflict", of each key that was there already and so was not written again.
+    Write the identity of events; return the verdict, "duplicate" or "conflict", of each key that was there already.
 
     :param is_repeat_expected: go the way that tells keys apart, instead of the fast one that fails on the first repeat
     :param known_since: keys received until then are forgotten, and written anew; nothing when none is
-    :param stands_for: for keys of events that restate others, the transaction that wrote the other
     :raises django.db.IntegrityError: on the fast way, if a key is taken; nothing is written then
     """
     ordered = sorted(rows, key=_BY_KEY)
-    repeats: dict[bytes, str] = {}
     if is_repeat_expected:
-        repeats = _keys_insert(ordered, at, known_since)
-        ordered = [row for row in ordered if row.key not in repeats] if repeats else ordered
-    elif ordered:
+        return _keys_insert(ordered, at, known_since)
+    if ordered:
         _copy(usage_store_sql.COPY_KEYS, usage_rows.copied_keys(ordered, received_at=at))
+    return {}
+
+
+@unit_of_work
+def usage_events_store(*, rows: Sequence[UsageRow], stands_for: Mapping[bytes, str] = MappingProxyType({})) -> None:
+    """
+    Write events whose identity is written; the trigger adds them to the totals in the same statement.
+
+    Whoever writes events of the same customers waits from here until the commit, so this comes last.
+
+    :param stands_for: for keys of events that restate others, the transaction that wrote the other
+    """
+    ordered = sorted(rows, key=_BY_KEY)
     if ordered and stands_for:
         xid_of = {row.key: int(stands_for[row.key]) if row.key in stands_for else None for row in ordered}
         _copy(usage_store_sql.COPY_RESTATED, usage_rows.copied_restated_events(ordered, xid_of=xid_of))
     elif ordered:
         _copy(usage_store_sql.COPY_EVENTS, usage_rows.copied_events(ordered))
-    return repeats
 
 
 def usage_stored_find(*, rows: Sequence[UsageRow], known_since: datetime | None = None) -> dict[bytes, str]:

@@ -252,12 +252,8 @@ class _Intake:
         if over:
             verdicts |= {row.position: _over_limit(row, over[row.key]) for row in rows if row.key in over}
             rows = [row for row in rows if row.key not in over]
-        repeats = metering_services.usage_batch_store(
-            rows=rows,
-            at=self._at,
-            is_repeat_expected=self.is_repeat_expected,
-            known_since=self._known_since,
-            stands_for=self._stands_for(),
+        repeats = metering_services.usage_keys_store(
+            rows=rows, at=self._at, is_repeat_expected=self.is_repeat_expected, known_since=self._known_since
         )
         if repeats:
             verdicts |= {row.position: _repeat(row, repeats[row.key]) for row in rows if row.key in repeats}
@@ -272,6 +268,8 @@ class _Intake:
         if result.accepted:
             accepted = [row for row in rows if row.position not in verdicts] if verdicts else rows
             _journal(accepted, result=result, actor=self._actor, at=self._at)
+            # Last, because from here to the commit others who write for the same customers wait for their totals.
+            metering_services.usage_events_store(rows=accepted, stands_for=self._stands_for())
         return result
 
     def _stands_for(self) -> dict[bytes, str]:

@@ -413,7 +413,7 @@ def test_usage_is_taken_in_while_invoicing_stands_still(customer, at, monkeypatc
 
 
 def test_a_deadlock_is_tried_again_and_a_stubborn_one_is_told(customer, at, monkeypatch):
-    real, calls = usage_intake.metering_services.usage_batch_store, []
+    real, calls = usage_intake.metering_services.usage_keys_store, []
 
     def store(**arguments):
         calls.append(arguments["is_repeat_expected"])
@@ -421,7 +421,7 @@ def test_a_deadlock_is_tried_again_and_a_stubborn_one_is_told(customer, at, monk
             raise OperationalError("deadlock detected") from postgres.DeadlockDetected()
         return real(**arguments)
 
-    monkeypatch.setattr(usage_intake.metering_services, "usage_batch_store", store)
+    monkeypatch.setattr(usage_intake.metering_services, "usage_keys_store", store)
     deaths = 2
     assert metering.send(metering.event(), at=at).accepted == 1
     assert calls == [False, True, True]

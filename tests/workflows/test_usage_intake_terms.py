@@ -48,7 +48,7 @@ def test_a_batch_is_four_statements_however_many_events_it_has(customer, at):
     for size in (1, 50):
         statements = _statements(*(metering.event() for _ in range(size)), at=at)
         assert len(statements) == 4
-        assert [sql.split()[0] for sql in statements] == ["SELECT", "COPY", "COPY", "INSERT"]
+        assert [sql.split()[0] for sql in statements] == ["SELECT", "COPY", "INSERT", "COPY"]
 
 
 def test_a_batch_that_comes_again_is_found_before_it_is_written(customer, at):
