@@ -23,12 +23,14 @@ from apps.backoffice import buttons, leakage_pages, navigation, pages, panels, p
 from apps.backoffice.tables import Panel
 from apps.common import clock, formatting, sessions
 from apps.customers.admin import RECORDS as CUSTOMERS
+from apps.entitlements.admin import RECORDS as ENTITLEMENTS
 from apps.identity.admin import RECORDS as IDENTITY
 from apps.invoices.admin import RECORDS as INVOICES
 from apps.invoices.models import BillingRun
 from apps.ledger.admin import RECORDS as LEDGER
 from apps.messaging.admin import RECORDS as MESSAGING
 from apps.metering.admin import RECORDS as METERING
+from apps.metering.limits_admin import RECORDS as LIMITS
 from apps.metering.watching_admin import RECORDS as WATCHING
 from apps.notifications.admin import RECORDS as NOTIFICATIONS
 from apps.payments.admin import RECORDS as PAYMENTS
@@ -191,6 +193,8 @@ for _records in (
     LEDGER,
     METERING,
     WATCHING,
+    LIMITS,
+    ENTITLEMENTS,
     PLANS,
     SUBSCRIPTIONS,
     SPECIAL_TERMS,

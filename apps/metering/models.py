@@ -36,12 +36,7 @@ class MeterAggregation(models.TextChoices):
     AVERAGE = "average", "Average: the total of the value property by the number of events"
 
 
-_REFUSABLE = (
-    MeterAggregation.COUNT,
-    MeterAggregation.SUM,
-    MeterAggregation.MAX,
-    MeterAggregation.UNIQUE_COUNT,
-)
+_REFUSABLE = ("count", "sum", "max", "unique_count")
 
 
 class Meter(Entity):

@@ -207,6 +207,9 @@ class EventResultSerializer(serializers.Serializer[Any]):
     status = serializers.ChoiceField(choices=["duplicate", "conflict", "rejected"])
     code = serializers.CharField(required=False)
     detail = serializers.CharField(required=False)
+    limit = serializers.CharField(required=False, help_text="Of `quota_exceeded`: how many units there are.")
+    used = serializers.CharField(required=False, help_text="Of `quota_exceeded`: how many are used.")
+    resets_at = serializers.CharField(required=False, help_text="Of `quota_exceeded`: when the limit begins anew.")
 
 
 class IntakeResultSerializer(serializers.Serializer[Any]):
