@@ -8,7 +8,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 
 from apps.audit import selectors as audit_selectors
-from apps.backoffice import correction_panels, subscription_panels
+from apps.backoffice import correction_panels, late_panels, subscription_panels
 from apps.backoffice.tables import ROWS_SHOWN, Column, Panel
 from apps.common import formatting
 from apps.common.admin import badge, money_cell, record_link, words_before_colon
@@ -344,4 +344,5 @@ _MAKERS: tuple[tuple[type[Model], Callable[[Any], list[Panel]]], ...] = (
     (PlanVersion, _plan_version),
     (TestClock, _clock),
     *correction_panels.MAKERS,
+    *late_panels.MAKERS,
 )

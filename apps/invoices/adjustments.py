@@ -209,6 +209,11 @@ def lines_of(*, adjustment_ids: Iterable[UUID]) -> list[AdjustmentLine]:
     return list(lines.select_related("adjustment__billing_period").order_by("adjustment_id", "position"))
 
 
+def line_of(*, reference: str) -> AdjustmentLine:
+    """Return the line with this public id, with its adjustment; documents name it, so it is there."""
+    return AdjustmentLine.objects.select_related("adjustment").get(id=AdjustmentLine.id_from_public(reference))
+
+
 def settled_lines(*, period_id: UUID) -> list[AdjustmentLine]:
     """Return the lines by which re-rating a period has settled something, oldest first."""
     lines = AdjustmentLine.objects.filter(_SETTLED, adjustment__billing_period_id=period_id)

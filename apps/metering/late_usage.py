@@ -17,7 +17,16 @@ from apps.common.errors import FieldProblem
 from apps.lifecycle.services import transition_apply
 from apps.metering import late_usage_sql
 from apps.metering.errors import LatePolicyInvalid, LateUsageSettled
-from apps.metering.models import LatePolicy, LateUsage, LateUsagePolicy, LateUsageStatus, Meter, UsageWindow
+from apps.metering.models import (
+    LatePolicy,
+    LateUsage,
+    LateUsagePolicy,
+    LateUsageStatus,
+    Meter,
+    UsageEvent,
+    UsageWindow,
+)
+from apps.metering.usage_readings import usage_scope
 
 # A source that was silent for longer is not waited for.
 SOURCE_SILENT_AFTER: Final = timedelta(days=7)
@@ -188,6 +197,25 @@ def watermark_at(*, now_at: datetime) -> datetime | None:
 def windows_unaccounted(*, limit: int) -> list[str]:
     """Return billed windows with usage that neither they account for nor any inbox shows; there must be none."""
     return [text for (text,) in fetch_all(late_usage_sql.UNACCOUNTED, {"limit": limit})]
+
+
+def usage_events_changed(
+    *,
+    meter: Meter,
+    customer_id: UUID,
+    subscription_id: UUID | None,
+    starts_at: datetime,
+    ends_at: datetime,
+    snapshot_before: str,
+    snapshot_after: str,
+    limit: int,
+) -> list[UsageEvent]:
+    """Return the events of a window that came, or were cancelled, between two readings, in order of occurrence."""
+    scope = usage_scope(
+        meter=meter, customer_id=customer_id, subscription_id=subscription_id, starts_at=starts_at, ends_at=ends_at
+    )
+    asked = {**scope, "snapshot_before": snapshot_before, "snapshot_after": snapshot_after, "limit": limit}
+    return list(UsageEvent.objects.raw(late_usage_sql.EVENTS_CHANGED, asked))
 
 
 def policy_of_tenant() -> LateUsagePolicy | LatePolicyInput:

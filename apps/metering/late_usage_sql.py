@@ -1,6 +1,7 @@
 """Which new events and cancellations came after their window was billed."""
 
 from apps.metering.following_sql import is_new
+from apps.metering.usage_sql import EVENT_ORDER, RAW_SCOPE
 from apps.metering.usage_tables_sql import EVENT_MATCHES
 
 # Of the window's customer, and of its subscription or of none; before its end. What is carried over from the time
@@ -78,4 +79,23 @@ JOIN metering_usageevent e ON e.customer_id = w.customer_id
  AND pg_visible_in_snapshot(e.recorded_xid, f.done_snapshot::pg_snapshot)
 WHERE NOT EXISTS (SELECT FROM metering_lateusage l WHERE l.window_id = w.id AND l.status = 'FOUND')
 GROUP BY w.id, m.code ORDER BY 1 LIMIT %(limit)s
+"""
+
+
+def _counts_in(snapshot: str) -> str:
+    return f"""(
+        pg_visible_in_snapshot(e.recorded_xid, %({snapshot})s::pg_snapshot) AND NOT EXISTS (
+            SELECT FROM metering_usagecancellation x WHERE x.event_key = e.event_key
+            AND pg_visible_in_snapshot(x.recorded_xid, %({snapshot})s::pg_snapshot)
+        ))"""
+
+
+# What one reader counted and a later one did not, or the other way round. With what is carried over, of any time.
+EVENTS_CHANGED = f"""
+SELECT e.event_key, e.source, e.event_id, e.type, e.customer_id, e.subscription_id, e.occurred_at, e.received_at,
+       e.quantity, e.properties
+FROM metering_usageevent e JOIN metering_meter m ON {RAW_SCOPE}
+WHERE (e.occurred_at >= %(starts_at)s OR m.has_carry_over) AND e.occurred_at < %(ends_at)s
+  AND {_counts_in("snapshot_before")} <> {_counts_in("snapshot_after")}
+ORDER BY {EVENT_ORDER} LIMIT %(limit)s
 """

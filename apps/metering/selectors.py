@@ -12,6 +12,7 @@ from apps.common.db import fetch_all
 from apps.metering import usage_compare_sql, usage_readings_sql
 from apps.metering.errors import EventMappingUnknown, MeterUnknown, QuarantinedEventUnknown
 from apps.metering.event_documents import measure_event_documents
+from apps.metering.late_usage import usage_events_changed
 from apps.metering.models import EventMapping, Meter, QuarantinedEvent
 from apps.metering.usage_folds import UsageMeasure, UsageQuantity
 from apps.metering.usage_quantities import (
@@ -40,6 +41,7 @@ __all__ = [
     "quarantined_queryset",
     "usage_basis",
     "usage_between",
+    "usage_events_changed",
     "usage_events_sample",
     "usage_measure",
     "usage_quantity",

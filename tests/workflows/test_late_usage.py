@@ -1,11 +1,14 @@
 """Usage that comes late: found once, priced as it was then, on the next document. Only real commits show that."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from zoneinfo import ZoneInfo
 
 import pytest
 
+from apps.common import ids
 from apps.common.actors import OPERATOR, SCHEDULE, Actor, ActorKind
+from apps.common.db import fetch_all
 from apps.invoices import adjustments
 from apps.invoices import services as invoice_services
 from apps.invoices.adjustment_models import Adjustment
@@ -14,10 +17,11 @@ from apps.invoices.models import Invoice, InvoiceKind
 from apps.ledger import selectors as ledger_selectors
 from apps.metering import following, late_usage
 from apps.metering.late_usage import LatePolicyInput
-from apps.metering.models import LateUsage, UsageWindow
+from apps.metering.models import LateUsage, UsageEvent, UsageSource, UsageWindow
 from apps.subscriptions import changes
 from apps.subscriptions.inputs import Timing, When
-from apps.workflows import cycle_close, invariants, late_settlement
+from apps.workflows import cycle_close, explanations, invariants, late_settlement
+from tests.builders import customers, metering, plans, subscriptions
 from tests.builders import late_usage as late
 from tests.builders.late_usage import FEBRUARY, JANUARY, MARCH
 
@@ -49,7 +53,7 @@ def test_usage_of_the_last_second_that_comes_a_minute_later_is_on_its_period(com
 
 
 def test_usage_that_comes_after_its_document_was_final_is_a_line_of_the_next_one(committed_tenant):
-    """S071, S077, I08: the same second, come too late, is found, priced and billed on the next document."""
+    """S071, S077, S082, I08: the same second, come too late, is found, priced and billed on the next document."""
     customer, subscription = late.subscribed("l-next")
     late.used("l-next", count=3, occurred_at=JANUARY + timedelta(days=4))
     january = late.finalized(subscription, ends_at=FEBRUARY, at=AFTER_GRACE)
@@ -76,6 +80,14 @@ def test_usage_that_comes_after_its_document_was_final_is_a_line_of_the_next_one
     assert (adjustment.status, adjustment.invoice_id) == ("APPLIED", february.id)
     january.refresh_from_db()
     assert january.total_minor == 30
+    # S082: from the line to both decisions and the very events that made the difference.
+    explained = explanations.line_explain(line=lines["adjustment"])
+    assert (explained.is_equal, [event["occurred_at"] for event in explained.sample]) == (
+        True,
+        [LAST_SECOND.isoformat()] * 2,
+    )
+    assert january.number in explained.explanation.quantity
+    assert "0.30 USD for 3 units; 0.50 USD is owed for 5" in explained.explanation.quantity
     totals = ledger_selectors.trial_balance_totals(rows=ledger_selectors.trial_balance())
     assert not any(totals.values())
 
@@ -279,3 +291,110 @@ def test_each_late_event_is_billed_adjusted_waived_or_waits(committed_tenant, mo
     late_settlement.late_usage_settle(period_id=late.period_of(subscription).id, actor=SCHEDULE, at=LATER)
     assert [row for row in invariants.REGISTRY[name](LATER) if str(window.id) in row] == []
     assert invariants.REGISTRY["final documents closed the windows that they billed"](LATER) == []
+
+
+def test_a_period_that_a_wrong_rule_priced_is_rated_again_on_purpose(committed_tenant):
+    """S114, S081: previewed by doing it and undoing it, approved by another, adjusted and never rewritten."""
+    customer, subscription = late.subscribed("l-reprice")
+    late.used("l-reprice", count=10, occurred_at=JANUARY + timedelta(days=2))
+    document = late.finalized(subscription, ends_at=FEBRUARY, at=AFTER_GRACE)
+    right = plans.published_plan(
+        code="l-reprice",
+        base_fee=None,
+        charges=[late.per_call("l-reprice", unit_rate="0.04")],
+        effective_at="2020-02-01T00:00:00Z",
+    )
+    period = late.period_of(subscription)
+    maker = Actor(kind=ActorKind.USER, id=customer.id, label="Maker")
+    checker = Actor(kind=ActorKind.USER, id=subscription.id, label="Checker")
+    asked = {"period_id": period.id, "version": right, "actor": maker, "at": LATER}
+    preview = late_settlement.period_reprice_preview(**asked)
+    assert (preview.billed_minor, preview.owed_minor, _adjustments(subscription)) == (100, 40, [])
+    late_settlement.period_reprice(**asked, comment="the rate was to be 4 cents")
+    (adjustment,) = _adjustments(subscription)
+    assert (adjustment.amount_minor, adjustment.status, adjustment.plan_version) == (-60, "PENDING_APPROVAL", right)
+    # Late usage waits for the decision, visibly, and is then priced by the rule that was found right.
+    late.used("l-reprice", count=5, occurred_at=LAST_SECOND, at=LATER)
+    late.settle(subscription, at=LATER)
+    (found,) = _open(subscription)
+    assert adjustment.public_id in found.waits_because
+    with pytest.raises(AdjustmentNeedsAnother):
+        late_settlement.adjustment_approve(adjustment_id=adjustment.id, comment="", actor=maker, at=LATER)
+    late_settlement.adjustment_approve(adjustment_id=adjustment.id, comment="yes", actor=checker, at=LATER)
+    late.settle(subscription, at=LATER)
+    assert [each.amount_minor for each in _adjustments(subscription)] == [-60, 20]
+    document.refresh_from_db()
+    assert document.total_minor == 100
+    # More is given back than February asks for: the rest is credit of the account.
+    february = late.finalized(subscription, ends_at=MARCH, at=MARCH + timedelta(hours=30))
+    assert (february.total_minor, february.credit_minor, february.status) == (-40, -40, "PAID")
+
+
+def test_a_held_document_waits_for_its_sources_and_not_for_ever(committed_tenant):
+    """S072, S074: the third policy; a source that has told of less than the whole period holds the document."""
+    customer, subscription = late.subscribed("l-hold")
+    late_usage.late_policy_set(
+        data=LatePolicyInput(policy="hold", meter_code="l-hold", grace_hours=24, hold_hours_max=48),
+        actor=OPERATOR,
+        at=JANUARY,
+    )
+    at = FEBRUARY - timedelta(hours=1)
+    late.used("l-hold", count=1, occurred_at=at - timedelta(minutes=5), at=at, source="hold-edge")
+    late.follow(at=at)
+    late.closed(subscription, at=FEBRUARY)
+    # Whatever other sources the tenant has: this one alone has not told of the last hour.
+    UsageSource.objects.exclude(source="hold-edge").update(last_received_at=JANUARY - timedelta(days=90))
+
+    def number(hours):
+        moment = FEBRUARY + timedelta(hours=hours)
+        cycle_close.drafts_finalize_due(at=moment, customer_ids=[customer.id])
+        return late.document_of(subscription, ends_at=FEBRUARY).number
+
+    assert number(24) is None
+    late.used("l-hold", count=1, occurred_at=LAST_SECOND, at=FEBRUARY + timedelta(hours=25), source="hold-edge")
+    assert number(26) is None
+    UsageSource.objects.filter(source="hold-edge").update(watermark_at=FEBRUARY)
+    assert number(27) is not None
+    assert late.document_of(subscription, ends_at=FEBRUARY).total_minor == 20
+
+
+def test_usage_that_is_cancelled_after_its_document_is_given_back(committed_tenant):
+    """S081: a cancellation is found like an event, priced as its period was, and given back; nothing is updated."""
+    customer, subscription = late.subscribed("l-cancel")
+    late.used("l-cancel", count=3, occurred_at=JANUARY + timedelta(days=2))
+    late.finalized(subscription, ends_at=FEBRUARY, at=AFTER_GRACE)
+    victim = UsageEvent.objects.filter(customer_id=customer.id).first()
+    fetch_all(
+        "INSERT INTO metering_usagecancellation"
+        " (event_key, customer_id, type, occurred_at, correction_id, cancelled_at) VALUES (%s, %s, %s, %s, %s, %s)",
+        [victim.event_key, customer.id, victim.type, victim.occurred_at, ids.new_id(), LATER],
+    )
+    late.follow(at=LATER)
+    (found,) = _open(subscription)
+    assert (found.event_count, found.cancelled_count) == (0, 1)
+    late.settle(subscription, at=LATER)
+    (adjustment,) = _adjustments(subscription)
+    assert (adjustment.amount_minor, adjustment.status) == (-10, "APPROVED")
+
+
+@pytest.mark.parametrize(
+    ("code", "zone", "ends_at"),
+    [
+        # A month that lost an hour, and one that won it: both end at the customer's own midnight.
+        ("l-spring", "America/New_York", datetime(2026, 4, 1, 4, tzinfo=UTC)),
+        ("l-autumn", "America/New_York", datetime(2026, 12, 1, 5, tzinfo=UTC)),
+    ],
+)
+def test_windows_keep_the_customers_midnight_through_daylight_saving(committed_tenant, code, zone, ends_at):
+    """S079, S063: one second each side of the boundary goes to its own period, in spring and in autumn."""
+    local_start = (ends_at - timedelta(days=5)).astimezone(ZoneInfo(zone)).replace(day=1, hour=0)
+    metering.meter(code=code, event_type=code)
+    plans.published_plan(code=code, base_fee=None, charges=[late.per_call(code)])
+    customer = customers.customer(external_id=code, timezone=zone)
+    subscription = subscriptions.subscription(customer=customer, plan_code=code, starts_at=local_start.astimezone(UTC))
+    late.finalized(subscription, ends_at=ends_at, at=ends_at + timedelta(hours=30))
+    late.used(code, count=1, occurred_at=ends_at - timedelta(seconds=1), at=ends_at + timedelta(hours=31))
+    late.used(code, count=2, occurred_at=ends_at, at=ends_at + timedelta(hours=31))
+    late.follow(at=ends_at + timedelta(hours=31))
+    (found,) = _open(subscription)
+    assert (found.event_count, found.window.ends_at) == (1, ends_at)
