@@ -3,9 +3,11 @@
 from collections.abc import Collection, Sequence
 from typing import Any
 
+from apps.common import clock
 from apps.common.db import fetch_all
 from apps.customers.models import Customer
-from apps.metering import selectors
+from apps.metering import following, selectors
+from apps.metering.models import UsageSource
 
 _STORED = """
 SELECT
@@ -50,3 +52,10 @@ def assert_counted_once(*, event_type: str, ids: Collection[str], units: int | N
 def ids_of(batches: Sequence[Sequence[dict[str, Any]]]) -> set[str]:
     """Return the distinct ids of all events."""
     return {event["id"] for batch in batches for event in batch}
+
+
+def assert_followed(*, source: str, ids: Collection[str]) -> None:
+    """Require that the follower counts each of a source's events once, however often it was killed."""
+    for _ in range(4):
+        following.usage_follow(at=clock.now())
+    assert UsageSource.objects.get(source=source).event_count == len(ids)

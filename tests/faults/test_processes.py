@@ -1,13 +1,20 @@
 """Web processes and the database die under the clients; every event counts once, and clients are told what to do."""
 
+import json
 import threading
 import time
+from datetime import UTC, datetime
 
 import pytest
 from django.db import connections
 
+from apps.common import clock
+from apps.common.actors import OPERATOR
+from apps.metering import following
+from apps.workflows import usage_intake
 from tests.faults import judging, worlds
 from tests.faults.cluster import FAST, IMMEDIATE
+from tests.faults.test_intake_killed import answer_of, worker
 from tests.faults.tree import Told, WebTree, send_all
 
 pytestmark = pytest.mark.races
@@ -47,6 +54,7 @@ def test_web_processes_are_killed_while_clients_retry(fault_world, tmp_path, dic
         told = while_sending(fault_world, web.port, batches, break_it)
     assert told.unanswered > 0
     judging.assert_counted_once(event_type=fault_world.event_type, ids=judging.ids_of(batches))
+    judging.assert_followed(source=fault_world.event_type, ids=judging.ids_of(batches))
     # What is called accepted is called so once: an answer that was lost makes it fewer, never more.
     assert told.sums["accepted"] <= len(judging.ids_of(batches))
     assert told.sums["conflicts"] == told.sums["rejected"] == 0
@@ -70,3 +78,25 @@ def test_the_database_is_restarted_in_mid_batch(cluster, cluster_world, tmp_path
     assert told.unanswered + told.statuses[503] > 0
     connections.close_all()
     judging.assert_counted_once(event_type=cluster_world.event_type, ids=judging.ids_of(batches))
+
+
+def test_followers_are_killed_while_events_pour_in(fault_world, dice):
+    """S049, S050: what is done beside the accepting request is done once for every event, whoever dies on the way."""
+    batches = worlds.batches_make(fault_world, dice, count=24, size=25)
+    deaths = 0
+
+    def follow() -> str:
+        for _ in range(200):
+            following.usage_follow(at=clock.now())
+        return "never that far"
+
+    for start in range(0, len(batches), 4):
+        begun = [worker(fault_world.schema_name, follow) for _ in range(2)]
+        for batch in batches[start : start + 4]:
+            usage_intake.batch_accept(body=json.dumps({"events": batch}).encode(), actor=OPERATOR, at=datetime.now(UTC))
+        for child in begun:
+            deaths += not answer_of(*child, killed_after_ms=dice.randrange(1, 150))
+    assert deaths >= 3
+    ids = judging.ids_of(batches)
+    judging.assert_counted_once(event_type=fault_world.event_type, ids=ids)
+    judging.assert_followed(source=fault_world.event_type, ids=ids)

@@ -129,6 +129,45 @@ class WebTree:
             return False
 
 
+class WorkerTree:
+    """Celery's worker and beat on the queue in the database; killed by chance, begun anew."""
+
+    def __init__(self, world: World, *, folder: Path) -> None:
+        self._folder = folder
+        self._environment = {
+            **os.environ,
+            "DATABASE_URL": world.database_url,
+            "CELERY_BROKER_URL": "pgmq://",
+            "DJANGO_SETTINGS_MODULE": "billing_site.settings",
+        }
+        self._processes: list[subprocess.Popen[bytes]] = []
+
+    def start(self) -> None:
+        """Start both, each in a group of its own."""
+        celery = [sys.executable, "-m", "celery", "-A", "billing_site"]
+        quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel=WARNING"]
+        beat = ["beat", "--loglevel=WARNING", "--pidfile=", "--schedule", str(self._folder / "beat-schedule")]
+        with (self._folder / "worker.log").open("ab") as log:
+            self._processes = [
+                subprocess.Popen(
+                    [*celery, *arguments],
+                    env=self._environment,
+                    cwd=database.ROOT,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,
+                )
+                for arguments in (["worker", "--concurrency=1", *quiet], beat)
+            ]
+
+    def kill(self) -> None:
+        """Kill worker, its children and beat at one instant."""
+        for process in self._processes:
+            processes.group_signal(process.pid, signal.SIGKILL)
+            process.wait()
+        self._processes = []
+
+
 @dataclass
 class Told:
     """What clients heard: how often each status, and the sums of all answers that counted."""

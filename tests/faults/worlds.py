@@ -36,7 +36,7 @@ def event_make(world: World, dice: random.Random, **overrides: Any) -> dict[str,
     occurred_at = datetime.now(UTC) - timedelta(seconds=dice.randrange(5 * 24 * 3600))
     return {
         "id": f"{world.event_type}-{next(_numbers)}",
-        "source": "faults",
+        "source": world.event_type,
         "type": world.event_type,
         "customer": dice.choice(world.customers),
         "occurred_at": occurred_at.isoformat(),
