@@ -7,8 +7,9 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils.crypto import constant_time_compare
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from apps.common import clock
 from apps.tenancy import selectors as tenancy_selectors
-from apps.workflows import usage_metrics
+from apps.workflows import usage_health, usage_metrics
 
 
 def healthz(request: HttpRequest) -> JsonResponse:
@@ -27,6 +28,18 @@ def readyz(request: HttpRequest) -> JsonResponse:
     if waiting:
         return JsonResponse({"status": "not ready", "detail": f"{waiting} migrations wait: run 'migrate'"}, status=503)
     return JsonResponse({"status": "ready", "tenants": tenants})
+
+
+def intakez(request: HttpRequest) -> JsonResponse:
+    """Say whether every tenant's events can be taken in: the database takes writes, and this month has its table."""
+    at = clock.now()
+    try:
+        problems = usage_health.intake_problems(at=at)
+    except Error as error:
+        return JsonResponse({"status": "not ready", "detail": f"database: {type(error).__name__}"}, status=503)
+    if problems:
+        return JsonResponse({"status": "not ready", "detail": "; ".join(sorted(set(problems)))}, status=503)
+    return JsonResponse({"status": "ready"})
 
 
 def metrics(request: HttpRequest) -> HttpResponse:

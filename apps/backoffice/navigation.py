@@ -72,6 +72,11 @@ GROUPS: tuple[tuple[str, tuple[Item, ...]], ...] = (
             Item("Grants", "add_moderator", "entitlements.entitlement"),
             Item("Access decisions", "gavel", "entitlements.accessdecision"),
             Item("Event mappings", "swap_horiz", "metering.eventmapping"),
+        ),
+    ),
+    (
+        "Usage watch",
+        (
             Item("Alerts", "notifications_active", "metering.usagealert"),
             Item("Leakage", "water_drop", "usage_leakage"),
             Item("Sources", "sensors", "metering.usagesource"),

@@ -11,7 +11,8 @@ _HALVES = """
 EVENT_TEXT = """
     ROW(e.event_key, e.source, e.event_id, e.type, e.customer_id, e.subscription_id,
         (1000000 * extract(epoch FROM e.occurred_at))::bigint, (1000000 * extract(epoch FROM e.received_at))::bigint,
-        e.quantity, e.properties, e.mapping_version, e.batch_position, e.source_sequence, e.recorded_xid)::text
+        e.quantity, e.properties, e.mapping_version, e.batch_position, e.source_sequence, e.recorded_xid,
+        e.stands_for_xid)::text
 """
 
 

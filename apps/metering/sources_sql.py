@@ -3,7 +3,7 @@
 from typing import Final
 
 from apps.metering import following_sql
-from apps.metering.usage_tables_sql import EVENT_MATCHES
+from apps.metering.usage_tables_sql import EVENT_MATCHES, SINCE_DEFINED
 
 # The numbers that are there. Null means that they have more gaps than a row can list; the counts remain.
 ADD_SEQUENCES = "ALTER TABLE metering_sourcehour ADD COLUMN sequences int8multirange DEFAULT '{}';"
@@ -90,9 +90,8 @@ INSERT INTO metering_unmatchedusage AS u
     (event_type, usage_date, reason, event_count, first_received_at, last_received_at)
 SELECT e.type, (e.occurred_at AT TIME ZONE 'UTC')::date,
        CASE WHEN NOT EXISTS (SELECT FROM metering_meter m WHERE m.event_type = e.type) THEN 'no_meter'
-            WHEN NOT EXISTS (SELECT FROM metering_meter m WHERE m.event_type = e.type
-                             AND (NOT pg_visible_in_snapshot(e.recorded_xid, m.defined_snapshot)
-                                  OR e.recorded_xid = m.defined_xid)) THEN 'defined_later'
+            WHEN NOT EXISTS (SELECT FROM metering_meter m WHERE m.event_type = e.type AND {SINCE_DEFINED})
+                 THEN 'defined_later'
             WHEN NOT EXISTS (SELECT FROM metering_meter m WHERE m.event_type = e.type
                              AND e.properties @> m.filters) THEN 'filtered'
             ELSE 'left_out' END,

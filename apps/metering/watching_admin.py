@@ -5,7 +5,7 @@ from typing import Any
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from unfold.decorators import display
 
@@ -147,8 +147,8 @@ class UsageProofAdmin(RecordAdmin):
         "running_totals",
         "aggregates_digest",
         "differences_badge",
-        "differences",
-        "totals",
+        "first_differences",
+        "came_to",
         "snapshot",
         "duration",
     )
@@ -161,6 +161,41 @@ class UsageProofAdmin(RecordAdmin):
         """Return the number of differences as a badge; none is what it should be."""
         tone, words = ("danger", f"{proof.difference_count}") if proof.difference_count else ("success", "none")
         return format_html('<span class="ch-badge ch-badge--{}">{}</span>', tone, words)
+
+    @display(description="First differences")
+    def first_differences(self, proof: UsageProof) -> SafeString | str:
+        """Return the first differences, one a line."""
+        return format_html_join("", "<p>{}</p>", [(words,) for words in proof.differences]) or EMPTY
+
+    @display(description="What the day came to")
+    def came_to(self, proof: UsageProof) -> SafeString | str:
+        """Return the day's totals per meter as a table."""
+        rows = format_html_join(
+            "",
+            '<tr><td>{} v{}</td><td class="ch-number">{}</td><td class="ch-number">{}</td><td>{}</td>'
+            '<td class="ch-number">{}</td><td class="ch-number">{}</td></tr>',
+            [
+                (
+                    row["meter"],
+                    row["version"],
+                    formatting.number_text(row["events"]),
+                    formatting.number_text(row["sum"]),
+                    row["unit"],
+                    formatting.number_text(row["max"]),
+                    formatting.number_text(row["customers"]),
+                )
+                for row in proof.totals
+            ],
+        )
+        if not rows:
+            return EMPTY
+        return format_html(
+            '<table class="ch-table"><thead><tr><th scope="col">Meter</th><th scope="col" class="ch-number">Events</th>'
+            '<th scope="col" class="ch-number">Sum</th><th scope="col">Unit</th>'
+            '<th scope="col" class="ch-number">Largest</th><th scope="col" class="ch-number">Customers</th>'
+            "</tr></thead><tbody>{}</tbody></table>",
+            rows,
+        )
 
     @display(description="Took", ordering="duration_ms")
     def duration(self, proof: UsageProof) -> str:

@@ -16,7 +16,7 @@ from apps.invoices import selectors as invoice_selectors
 from apps.invoices.models import Invoice
 from apps.ledger import selectors as ledger_selectors
 from apps.messaging import selectors as messaging_selectors
-from apps.metering import late_usage
+from apps.metering import late_usage, proofs
 from apps.metering import selectors as metering_selectors
 
 log = structlog.get_logger(__name__)
@@ -146,12 +146,17 @@ def _snapshots(at: datetime) -> list[str]:
 
 
 def _aggregates(at: datetime) -> list[str]:
-    recent = metering_selectors.aggregates_compare(limit=ROWS_SHOWN, since=at - timedelta(days=35))
+    # Every hour two days, so that the hourly run stays small; older days have proofs, made anew when they change.
+    recent = metering_selectors.aggregates_compare(limit=ROWS_SHOWN, since=at - timedelta(days=2))
     return [str(difference) for difference in recent]
 
 
 def _usage_without_outcome(at: datetime) -> list[str]:
     return late_usage.windows_unaccounted(limit=ROWS_SHOWN)
+
+
+def _proofs(at: datetime) -> list[str]:
+    return [f"{day}: {count} differences" for day, count, _first in proofs.proofs_with_differences()][:ROWS_SHOWN]
 
 
 def _dead_messages(at: datetime) -> list[str]:
@@ -176,6 +181,8 @@ REGISTRY: dict[str, Callable[[datetime], list[str]]] = {
     "no claim is stuck": lambda at: [str(r[0]) for r in fetch_all(_STUCK_CLAIMS, [at - timedelta(hours=1)])],
     "agreed changes took effect": lambda at: [str(r[0]) for r in fetch_all(_CHANGES_OVERDUE, [at])],
     "running totals equal the raw events": _aggregates,
+    # All days before, by their latest proof.
+    "proofs of usage found no difference": _proofs,
     "no message is dead": _dead_messages,
     "closed periods have a document": _sql(_CLOSED_WITHOUT_DOCUMENT),
     "all usage is billed, adjusted, waived or waits in the inbox": _usage_without_outcome,

@@ -39,6 +39,10 @@ SOURCES_MAX: Final = 100
 _PREFIX: Final = "countinghouse_usage"
 
 EVENTS = Counter(f"{_PREFIX}_events", "Events offered, by what became of each.", ["tenant", "outcome", "code"])
+# The error budget of the door: what is 500 or above was ours to answer otherwise.
+REQUESTS = Counter(
+    f"{_PREFIX}_requests", "Requests at the door for events, by the answer's status.", ["tenant", "status"]
+)
 VISIBLE = Histogram(
     f"{_PREFIX}_visible_seconds",
     "From the request's arrival to the commit after which totals, limits and pages show its events.",
@@ -74,6 +78,11 @@ _SOURCE_GAUGES: Final = (
     ("watermark_at", "The source's newest occurrence, in Unix seconds."),
     ("clock_ahead_ms", "So far the source's clock ran ahead of ours lately, at least."),
 )
+
+
+def request_observe(*, schema_name: str, status: int) -> None:
+    """Count an answer at the door for events."""
+    REQUESTS.labels(schema_name, str(status)).inc()
 
 
 def batch_observe(*, schema_name: str, result: IntakeResult, nanoseconds: int) -> None:

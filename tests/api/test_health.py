@@ -5,6 +5,7 @@ from django.db import InterfaceError, OperationalError
 from django.test import Client
 
 from apps.api import health
+from tests.conftest import NOW
 
 pytestmark = pytest.mark.django_db
 
@@ -56,3 +57,20 @@ def test_the_platforms_host_has_no_api(platform):
     """Without a tenant there is nothing to ask: never an answer from shared tables."""
     for path in ("/api/v1/customers", "/api/v1/events", "/api/v1/openapi.json"):
         assert platform.get(path).status_code == 404
+
+
+def test_the_door_for_events_has_a_health_of_its_own(platform, monkeypatch, clock):
+    """S052: ready while every tenant's month is there; a month that is missing is told, and no tenant is named."""
+    assert (platform.get("/intakez").status_code, platform.get("/intakez").json()) == (200, {"status": "ready"})
+    clock.set(NOW.replace(year=2035))
+    response = platform.get("/intakez")
+    assert (response.status_code, response.json()["status"]) == (503, "not ready")
+    assert "the month 2035-01 has no table" in response.json()["detail"]
+    assert b"alpha" not in response.content
+
+    def lost(**_at):
+        raise OperationalError("connection to server at 10.0.0.7 failed: password=hunter2")
+
+    monkeypatch.setattr(health.usage_health, "intake_problems", lost)
+    assert platform.get("/intakez").status_code == 503
+    assert b"hunter2" not in platform.get("/intakez").content

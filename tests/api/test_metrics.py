@@ -73,6 +73,7 @@ def test_events_are_counted_by_what_became_of_them_and_how_fast(api, scrape):
     assert risen(name % ("", "duplicate")) == 1
     assert risen(name % ("id_reused", "conflict")) == 1
     assert risen(name % ("unknown_customer", "rejected")) == 1
+    assert risen('countinghouse_usage_requests_total{status="207",tenant="t_alpha"}') == 1, "S052: the error budget"
     assert risen('countinghouse_usage_visible_seconds_count{tenant="t_alpha"}') == 2
     assert risen('countinghouse_usage_visible_seconds_bucket{le="5.0",tenant="t_alpha"}') == 2, (
         "S053: under five seconds"
@@ -146,5 +147,7 @@ def test_every_metric_is_explained():
     page = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
     found = usage_metrics._Found()
     names = {family.name for family in found.families()} | {"countinghouse_queue_waiting"}
-    names |= {metric.describe()[0].name for metric in (usage_metrics.EVENTS, usage_metrics.VISIBLE)}
+    names |= {
+        metric.describe()[0].name for metric in (usage_metrics.EVENTS, usage_metrics.REQUESTS, usage_metrics.VISIBLE)
+    }
     assert {name for name in names if f"`{name}" not in page} == set()

@@ -64,6 +64,14 @@ def _intake(split: Callable[[bytes], list[bytes]]) -> Callable[[HttpRequest], Ht
 
     @csrf_exempt
     def view(request: HttpRequest) -> HttpResponse:
+        response = answered(request)
+        usage_metrics.request_observe(
+            schema_name=str(connection.schema_name),  # type: ignore[attr-defined]
+            status=response.status_code,
+        )
+        return response
+
+    def answered(request: HttpRequest) -> HttpResponse:
         try:
             return _answer(request, split)
         except Throttled as error:

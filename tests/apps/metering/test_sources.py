@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.db import DatabaseError, transaction
 
-from apps.metering import sources
+from apps.metering import following, sources
 from apps.metering.errors import HeartbeatConflict, HeartbeatInvalid
 from apps.metering.models import SourceHeartbeat, SourceHour, UnmatchedUsage, UsageSource
 from tests.apps.metering.watched import follow, store
@@ -165,3 +165,25 @@ def test_what_no_meter_counts_is_counted_by_reason(customer_id):
     found = {(row.event_type, row.reason): row.event_count for row in UnmatchedUsage.objects.all()}
     assert found == {("nobody.reads", "no_meter"): 3, ("upload", "filtered"): 4}
     assert {row.usage_date for row in UnmatchedUsage.objects.all()} == {BEGIN.date()}
+
+
+def test_the_door_takes_numbers_and_the_real_follower_folds_them(committed_tenant):
+    """S234, S239, I10: from JSON over commits and snapshots to the rows of the source, each event once."""
+    code = "followed"
+    customers.customer(external_id=code)
+    sent = [
+        metering.event(customer=code, type=f"{code}.call", source=code, id=f"{code}-{n}", sequence=n)
+        for n in range(1, 9)
+    ]
+    assert metering.send(*sent[:5], at=BEGIN).accepted == 5
+    for _run in range(3):
+        following.usage_follow(at=BEGIN)
+    metering.meter(code=code, event_type=f"{code}.call")
+    assert metering.send(*sent[6:], at=BEGIN).accepted == 2
+    for _run in range(3):
+        following.usage_follow(at=BEGIN)
+    source = UsageSource.objects.get(source=code)
+    hour = SourceHour.objects.get(source=source)
+    assert (source.event_count, hour.sequence_first, hour.sequence_last, hour.sequence_count) == (7, 1, 8, 7)
+    unmatched = UnmatchedUsage.objects.get(event_type=f"{code}.call")
+    assert (unmatched.reason, unmatched.event_count) == ("no_meter", 5)

@@ -20,7 +20,7 @@ INSERT INTO metering_usageevent
 SELECT md5(%(source)s || n || %(begin)s::timestamptz::text)::uuid, %(source)s, n::text, %(type)s, %(customer_id)s,
        %(begin)s::timestamptz + (n - %(first)s) * %(step)s::interval,
        %(begin)s::timestamptz + (n - %(first)s) * %(step)s::interval + %(delay)s::interval,
-       1, '{}', CASE WHEN %(is_numbered)s THEN n END, %(recorded_xid)s::text::xid8
+       1, '{}', CASE WHEN %(is_numbered)s THEN n END, coalesce(%(recorded_xid)s::text::xid8, pg_current_xact_id())
 FROM unnest(%(numbers)s::bigint[]) n
 """
 
@@ -35,8 +35,13 @@ def store(
     delay: timedelta = timedelta(seconds=2),
     is_numbered: bool = True,
     event_type: str = "api.call",
+    is_own_transaction: bool = False,
 ) -> None:
-    """Store events of a source, the one with the lowest number at `begin`, each further number one step later."""
+    """
+    Store events of a source, the one with the lowest number at `begin`, each further number one step later.
+
+    :param is_own_transaction: it is one, and the real follower reads it
+    """
     wanted = list(numbers)
     services.usage_partitions_ensure(months={month_of(begin), month_of(begin + step * len(wanted))})
     fetch_all(
@@ -51,7 +56,7 @@ def store(
             "step": step,
             "delay": delay,
             "is_numbered": is_numbered,
-            "recorded_xid": _xid() + next(_batches),
+            "recorded_xid": None if is_own_transaction else _xid() + next(_batches),
         },
     )
 
