@@ -60,8 +60,8 @@ class Bench:
 
     @contextmanager
     def web(self, slug: str = "bench") -> Iterator[servers.Web]:
-        """Run the web server, each of its threads connected and its caches filled by a first few batches."""
+        """Run the web server, each thread connected and every customer known to both processes, as after a minute."""
         house, stream = self.house(slug), self.traffic(slug)
         with servers.web_running(local_dir=self.ground.local_dir, environ=self.ground.environ) as web:
-            self.ground.post(house, web, stream.batches(size=100, count=64), connections=16)
+            self.ground.post(house, web, stream.roll_calls(32), connections=16)
             yield web

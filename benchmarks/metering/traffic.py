@@ -52,10 +52,16 @@ class Traffic:
         """Return the next events in batches of one size."""
         return [self.batch(size) for _ in range(count)]
 
+    def roll_calls(self, count: int) -> list[Batch]:
+        """Return batches in each of which every customer has one event: after them a process knows them all."""
+        return [self._batch_of(self.customers) for _ in range(count)]
+
     def batch(self, size: int) -> Batch:
         """Return the next events as one batch."""
+        return self._batch_of(self._random.choices(self.customers, cum_weights=self._weights, k=size))
+
+    def _batch_of(self, customers: Sequence[Customer]) -> Batch:
         chance = self._random
-        customers = chance.choices(self.customers, cum_weights=self._weights, k=size)
         documents, rows = [], []
         for position, customer in enumerate(customers):
             self._millisecond += _PER_MILLISECOND
@@ -74,7 +80,7 @@ class Traffic:
                 f"\t\\N\t{properties}\t0\t{position}\n"
             )
         body = f'{{"events":[{",".join(documents)}]}}'.encode()
-        return Batch(size=size, body=body, rows=tuple(rows))
+        return Batch(size=len(customers), body=body, rows=tuple(rows))
 
     def singles(self, count: int) -> list[Batch]:
         """Return the next events each as a body of its own, for the door that takes one."""
