@@ -1,6 +1,6 @@
 """Measure metering against bare COPY and against itself: one command, ratios.
 
-    python -m benchmarks.metering [--bars 1,2,...] [--repeats 3] [--quick] [--json FILE]
+    python -m benchmarks.metering [--bars 1,2,...] [--repeats 3] [--quick] [--json FILE] [--page FILE]
 
 Needs nothing running: PostgreSQL is made for the measurement, durable, and thrown away; the web server is the one of
 `script/server`. Each ratio is the median of its repetitions, each of which measures its own base; a checkpoint comes
@@ -44,7 +44,7 @@ def header(bench: Bench) -> list[str]:
     ]
 
 
-def run(*, amounts: Amounts, bars: Sequence[str], file: Path | None) -> Report:
+def run(*, amounts: Amounts, bars: Sequence[str]) -> Report:
     """Measure what is asked for and print it."""
     began = time.monotonic()
     with throwaway_ground() as ground:
@@ -56,12 +56,10 @@ def run(*, amounts: Amounts, bars: Sequence[str], file: Path | None) -> Report:
                 report.add(measure(bench, asked))
     report.header.append(f"load {load()} after; {time.monotonic() - began:,.0f} s in all")
     print(f"\n{report.header[-1]}")
-    if file is not None:
-        report.write(file)
     return report
 
 
-def arguments(given: Sequence[str] | None = None) -> tuple[Amounts, list[str], Path | None]:
+def arguments(given: Sequence[str] | None = None) -> tuple[Amounts, list[str], argparse.Namespace]:
     """Read the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.metering", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -72,6 +70,9 @@ def arguments(given: Sequence[str] | None = None) -> tuple[Amounts, list[str], P
     parser.add_argument("--present", type=int, help="bars 11 to 13: events that are there (default: 1,000,000)")
     parser.add_argument("--tenants", type=int, help="bar 14: how many at most (default: 100)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every repetition's ratio there, too")
+    parser.add_argument(
+        "--page", type=Path, metavar="FILE", help="put the table into a page such as docs/benchmarks.md"
+    )
     options = parser.parse_args(given)
     bars = [bar.strip() for bar in options.bars.split(",") if bar.strip()]
     unknown = sorted(set(bars) - set(BARS))
@@ -84,13 +85,17 @@ def arguments(given: Sequence[str] | None = None) -> tuple[Amounts, list[str], P
         amounts = dataclasses.replace(amounts, present_events=options.present)
     if options.tenants:
         amounts = dataclasses.replace(amounts, tenants=(*amounts.tenants, options.tenants))
-    return amounts, bars, options.json
+    return amounts, bars, options
 
 
 def main() -> int:
     """Run as a command; return the exit status."""
-    amounts, bars, file = arguments()
-    run(amounts=amounts, bars=bars, file=file)
+    amounts, bars, options = arguments()
+    report = run(amounts=amounts, bars=bars)
+    if options.json is not None:
+        report.write(options.json)
+    if options.page is not None:
+        report.tell(options.page)
     return 0
 
 

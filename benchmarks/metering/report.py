@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 _HEAD = f"{'bar':<5}{'what':<66}{'ratio':>8}  {'[min..max]':<18}{'must':>7}{'goal':>7}  reached"
+_BEGIN = "<!-- measured: begin -->"
+_END = "<!-- measured: end -->"
 
 
 @dataclass(kw_only=True)
@@ -54,6 +56,12 @@ class Figure:
             f"{self.bar:<5}{self.what:<66}{number(self.ratio):>8}  {spread:<18}{mark(self.must):>7}"
             f"{mark(self.goal):>7}  {self.verdict}"
         ).rstrip()
+
+    def row(self) -> str:
+        """Return the line of a table in Markdown."""
+        spread = f"{number(min(self.ratios))} to {number(max(self.ratios))}"
+        cells = [self.bar, self.what, f"**{number(self.ratio)}**", spread]
+        return f"| {' | '.join([*cells, mark(self.must), mark(self.goal), self.verdict])} |"
 
     def document(self) -> dict[str, Any]:
         """Return the figure as JSON."""
@@ -112,6 +120,23 @@ class Report:
             for note in figure.notes:
                 print(f"{'':<5}  {note}", flush=True)
             self.figures.append(figure)
+
+    def tell(self, page: Path) -> None:
+        """
+        Put header and table into a page of Markdown, between the two marks that it has for them.
+
+        :raises ValueError: if the page has no such place
+        """
+        before, began, rest = page.read_text().partition(_BEGIN)
+        _old, ended, after = rest.partition(_END)
+        if not (began and ended):
+            raise ValueError(f"{page} has no lines '{_BEGIN}' and '{_END}'.")
+        lines = [f"- {line}" for line in self.header]
+        lines += ["", "| Bar | What | Ratio | Range | Must | Goal | Reached |", "|---|---|---|---|---|---|---|"]
+        lines += [figure.row() for figure in self.figures]
+        lines += ["", "Absolute figures, as notes:", ""]
+        lines += [f"- {figure.bar or figure.what}: {note}" for figure in self.figures for note in figure.notes]
+        page.write_text("\n".join([before + began, *lines, ended + after]))
 
     def write(self, path: Path) -> None:
         """Write everything as JSON."""

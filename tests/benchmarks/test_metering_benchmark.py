@@ -1,5 +1,6 @@
 """The benchmark of metering runs on small numbers, checks what it wrote, and prints ratios. Nothing here is timed."""
 
+import json
 import os
 
 import pytest
@@ -112,9 +113,28 @@ def test_a_figure_says_which_mark_it_reaches(ratio, is_less_better, verdict):
     assert figure.verdict == verdict
 
 
+def test_the_table_is_put_into_a_page_and_into_a_file(tmp_path):
+    """What is published is what was measured: the page's table is written by the command, other words stay."""
+    page, file = tmp_path / "page.md", tmp_path / "figures.json"
+    page.write_text("before\n<!-- measured: begin -->\nold\n<!-- measured: end -->\nafter\n")
+    report = Report(header=["a machine"])
+    report.add([Figure(bar="2", what="HTTP", ratios=[0.2, 0.3, 0.4], must=0.25, goal=0.5, notes=["fast"])])
+    report.tell(page)
+    report.write(file)
+    text = page.read_text()
+    assert "old" not in text
+    assert text.startswith("before\n")
+    assert text.endswith("after\n")
+    assert "| 2 | HTTP | **0.30** | 0.20 to 0.40 | 0.25 | 0.5 | must (60% of goal) |" in text
+    assert json.loads(file.read_text())["figures"][0]["ratios"] == [0.2, 0.3, 0.4]
+    with pytest.raises(ValueError, match="no lines"):
+        report.tell(file)
+
+
 def test_the_command_knows_its_bars():
     """What is asked for by name is measured; a bar that is not there is refused."""
-    amounts, bars, file = command.arguments(["--bars", "1,2", "--repeats", "5"])
-    assert (amounts.repeats, bars, file) == (5, ["1", "2"], None)
+    amounts, bars, options = command.arguments(["--bars", "1,2", "--repeats", "5", "--present", "10000000"])
+    assert (amounts.repeats, amounts.present_events, bars) == (5, 10_000_000, ["1", "2"])
+    assert (options.json, options.page) == (None, None)
     with pytest.raises(SystemExit):
         command.arguments(["--bars", "99"])
