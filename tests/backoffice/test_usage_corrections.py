@@ -221,3 +221,16 @@ def test_who_may_read_nothing_finds_nothing(tenant):
     operator = faces.browser(faces.staff(Role.OPERATOR))
     for path in ("search", "uncounted"):
         assert operator.get(f"/backoffice/usage/{path}/").status_code == 403
+
+
+def test_the_effect_on_a_final_invoice_is_shown_before_and_after(biller):
+    """Who cancels usage that was billed sees the invoice and the adjustment that it becomes."""
+    house = faces.house()
+    billed = UsageEvent.objects.filter(occurred_at__month=1).first()
+    number = str(house.invoice.number)
+    shown = press(biller, "usage-cancel", billed, **WHY).content.decode()
+    assert f"Invoice {number}, adjustment before tax" in shown
+    assert "-$0.50" in shown
+    page = confirm(biller, "usage-cancel", billed, **WHY).content.decode()
+    assert number in page
+    assert "-$0.50" in page
