@@ -14,7 +14,7 @@ from apps.customers.models import Customer
 from apps.engine.exact import decimal_text
 from apps.metering import corrections_sql
 from apps.metering.correction_documents import CorrectedEvent
-from apps.metering.models import Meter, UsageEvent, UsageEventKey
+from apps.metering.models import Meter, UsageEvent, UsageSettings
 from apps.metering.normalisers import exact_number
 
 # Exact both ways: a number with a point is never a binary float.
@@ -111,10 +111,11 @@ def stored_events(*, keys: Collection[str]) -> dict[str, StoredEvent]:
 
 def event_by_key(key: UUID) -> UsageEvent | None:
     """Return the stored event with this key; nothing where there is none, or where it was archived."""
-    received_at = UsageEventKey.objects.filter(event_key=key).values_list("received_at", flat=True).first()
-    if received_at is None:
-        return None
-    return UsageEvent.objects.filter(event_key=key, received_at=received_at).first()
+    received = _by_key([key.hex])["received"]
+    events = UsageEvent.objects.filter(event_key=key)
+    if received is not None:
+        events = events.filter(received_at__in=received)
+    return events.order_by("-received_at").first()
 
 
 def units_of(*, keys: Collection[str]) -> dict[tuple[UUID, UUID], tuple[int, Decimal]]:
@@ -138,5 +139,9 @@ def key_of(row: CorrectedEvent) -> str | None:
 
 def _by_key(keys: Collection[str]) -> dict[str, Any]:
     wanted = list(keys)
-    received = [received_at for (received_at,) in fetch_all(corrections_sql.RECEIVED_AT, {"keys": wanted})]
+    ((known, received),) = fetch_all(corrections_sql.RECEIVED_AT, {"keys": wanted})
+    if known < len(wanted) and UsageSettings.objects.filter(keys_forgotten_until__isnull=False).exists():
+        received = None
+    elif received is None:
+        received = []
     return {"keys": wanted, "received": received}

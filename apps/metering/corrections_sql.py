@@ -3,15 +3,22 @@
 from apps.metering.usage_tables_sql import EVENT_MATCHES, EVENT_VALUE, SINCE_DEFINED, WRITTEN_XID
 
 # Identity and event were written with one instant, and events are found by it: they have no index of their own by key.
-RECEIVED_AT = "SELECT DISTINCT received_at FROM metering_usageeventkey WHERE event_key = ANY(%(keys)s::uuid[])"
+RECEIVED_AT = """
+SELECT count(*), array_agg(DISTINCT received_at) FROM metering_usageeventkey WHERE event_key = ANY(%(keys)s::uuid[])
+"""
 
-_BY_KEY = "e.event_key = ANY(%(keys)s::uuid[]) AND e.received_at = ANY(%(received)s)"
+# Without instants, all events are read: only a tenant that lets ids be forgotten has events without one.
+_BY_KEY = """
+    e.event_key = ANY(%(keys)s::uuid[])
+    AND (%(received)s::timestamptz[] IS NULL OR e.received_at = ANY(%(received)s::timestamptz[]))
+"""
 
 STORED_EVENTS = f"""
 SELECT replace(e.event_key::text, '-', ''), e.source, e.event_id, e.type, e.customer_id, e.subscription_id,
        e.occurred_at, e.received_at, e.quantity, e.properties::text, {WRITTEN_XID}::text, c.correction_id
 FROM metering_usageevent e LEFT JOIN metering_usagecancellation c ON c.event_key = e.event_key
 WHERE {_BY_KEY}
+ORDER BY e.received_at
 """
 
 # In key order, so that two corrections that share events wait for each other and never in a circle. What another one

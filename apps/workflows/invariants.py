@@ -114,6 +114,15 @@ WHERE h.applied_at IS NULL AND h.withdrawn_at IS NULL
   AND h.effective_at < coalesce(k.now_at, %s) - interval '1 hour' LIMIT 20
 """
 
+# An applied correction whose events go on counting.
+_CORRECTION_NOT_WRITTEN = """
+SELECT e.source || ' ' || e.event_id
+FROM metering_correctedevent e JOIN metering_usagecorrection u ON u.id = e.correction_id AND u.status = 'APPLIED'
+WHERE e.event_key IS NOT NULL AND NOT EXISTS (
+    SELECT FROM metering_usagecancellation c WHERE c.event_key = e.event_key AND c.correction_id = u.id
+) LIMIT 20
+"""
+
 # A gateway said something else than what was recorded for good: money may have moved that no document knows of.
 _CONTRADICTED = "SELECT payload ->> 'invoice' FROM messaging_domainevent WHERE topic = 'payments.attempt.contradicted'"
 
@@ -187,6 +196,7 @@ REGISTRY: dict[str, Callable[[datetime], list[str]]] = {
     "closed periods have a document": _sql(_CLOSED_WITHOUT_DOCUMENT),
     "all usage is billed, adjusted, waived or waits in the inbox": _usage_without_outcome,
     "final documents closed the windows that they billed": _sql(_DOCUMENT_WITHOUT_WINDOW),
+    "applied corrections of usage count as they say": _sql(_CORRECTION_NOT_WRITTEN),
     "no gateway contradicts what was recorded": _sql(_CONTRADICTED),
 }
 

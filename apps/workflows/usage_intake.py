@@ -224,7 +224,9 @@ class _Intake:
         )
         self._version = terms.version
         self._known_since = terms.usage.known_since(self._at)
-        self._limited = usage_admission.limited_rows(rows=self._judged.rows, limited=terms.limited)
+        # A limit is a promise about the door. What a correction brings has happened, and somebody answers for it.
+        if self._restatement is None:
+            self._limited = usage_admission.limited_rows(rows=self._judged.rows, limited=terms.limited)
         metering_services.usage_partitions_ensure(months=self._judged.months)
 
     def partitions_ensure_anew(self) -> None:

@@ -4,8 +4,10 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import pytest
+from django.db import transaction
 
-from apps.metering import corrections, selectors, unmatched
+from apps.common.db import fetch_all
+from apps.metering import corrected_events, corrections, corrections_sql, event_identity, selectors, unmatched
 from apps.metering.correction_documents import EVENTS_MAX, UsageCorrection
 from apps.metering.errors import CorrectionConflict, CorrectionInvalid
 from apps.metering.models import UsageCancellation
@@ -186,3 +188,14 @@ def test_what_a_filter_leaves_out_is_told_apart(world):
     late.follow(at=LATER)
     [line] = [line for line in unmatched.unmatched_lines() if line.event_type == type_]
     assert (line.reason, line.event_count, line.sample.event_id) == ("filtered", 1, f"{world.code}-us")
+
+
+def test_an_event_is_found_by_when_it_was_received_without_reading_all(world):
+    """Among a firehose the identity leads to a few blocks: by the instant at which identity and event were written."""
+    [named] = world.send("one")
+    key = event_identity.event_key(source=named["source"], event_id=named["id"])
+    assert corrected_events.stored_events(keys=[key])[key].event_id == named["id"]
+    with transaction.atomic():
+        fetch_all("SET LOCAL enable_seqscan = off")
+        plan = fetch_all("EXPLAIN " + corrections_sql.STORED_EVENTS, {"keys": [key], "received": [AT]})
+    assert any("received" in line and "Index" in line for (line,) in plan), plan
