@@ -42,8 +42,8 @@ def usage_leakage_csv(request: HttpRequest) -> HttpResponse:
     writer = csv.writer(rows)
     writer.writerow(_COLUMNS)
     for leak in leaks:
-        amounts: list[tuple[str, int | str]] = [*sorted(leak.at_risk.items())] or [("", "")]
-        for currency, minor in amounts:
+        for currency in sorted(leak.at_risk) or [""]:
+            minor = leak.at_risk.get(currency, "")
             cells = (leak.place, leak.subject, leak.events, leak.since, currency, minor, leak.is_estimated, leak.remedy)
             writer.writerow([cell_harmless(str(cell)) for cell in cells])
     response = HttpResponse(rows.getvalue(), content_type="text/csv; charset=utf-8")

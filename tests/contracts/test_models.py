@@ -37,6 +37,7 @@ INSTANTS_NAMED_OTHERWISE = {
     "subscriptions.subscription.anchor_wall": "wall-clock time of the anchor, not an instant",
     "metering.usageaggregate.hour": "the hour whose events are summed",
     "identity.user.last_login": "Django's own field",
+    "metering.usagesettings.keys_forgotten_until": "how far the ids of events were forgotten",
 }
 _MONEY_WORDS = re.compile(r"(^|_)(amount|total|subtotal|price|fee|cost|net|paid|owed|balance|money)(_|$)")
 
