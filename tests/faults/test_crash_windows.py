@@ -3,7 +3,7 @@
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import psycopg
 import pytest
@@ -18,6 +18,9 @@ from tests.builders import customers, metering
 pytestmark = pytest.mark.races
 
 _STATEMENTS_MAX = 60
+_PARTITIONS = """
+SELECT tableoid::regclass::text, count(*) FROM metering_usageevent WHERE customer_id = %s GROUP BY 1 ORDER BY 1
+"""
 
 
 class Crash(BaseException):
@@ -180,6 +183,23 @@ def test_a_clock_of_ours_that_jumps_loses_and_doubles_nothing(world, at):
         following.usage_follow(at=at)
     assert UsageSource.objects.get(source=source).event_count == len(jumps)
     assert _state(customer, meter)[:3] == (5, 5, 5)
+
+
+def test_the_last_second_of_a_month_that_comes_after_midnight_is_the_months_own(world):
+    """S071: 23:59:59 arrives at 00:01:00: its month's partition, hour and window have it, and the next one does not."""
+    customer, meter = world
+    ends_at = datetime(2026, 2, 1, tzinfo=UTC)
+    last = metering.event(customer=customer.external_id, type=meter.event_type, occurred_at="2026-01-31T23:59:59Z")
+    very_last = metering.event(
+        customer=customer.external_id, type=meter.event_type, occurred_at="2026-01-31T23:59:59.999999Z"
+    )
+    first = metering.event(customer=customer.external_id, type=meter.event_type, occurred_at="2026-02-01T00:00:00Z")
+    assert metering.send(last, very_last, first, at=ends_at + timedelta(minutes=1)).accepted == 3
+    assert metering.send(last, first, at=ends_at + timedelta(minutes=2)).duplicates == 2
+    months = fetch_all(_PARTITIONS, [customer.id])
+    assert months == [("metering_usageevent_202601", 2), ("metering_usageevent_202602", 1)]
+    hours = UsageAggregate.objects.filter(customer_id=customer.id).order_by("hour").values_list("hour", "event_count")
+    assert list(hours) == [(ends_at - timedelta(hours=1), 2), (ends_at, 1)]
 
 
 @pytest.mark.parametrize(
