@@ -29,8 +29,9 @@ from apps.invoices import selectors as invoice_selectors
 from apps.invoices.adjustment_models import AdjustmentLine
 from apps.invoices.inputs import AdjustmentLineInput
 from apps.invoices.models import Invoice, InvoiceKind, InvoiceLine, InvoiceStatus
-from apps.metering import late_usage
+from apps.metering import late_usage, retention_months
 from apps.metering import selectors as metering_selectors
+from apps.metering.errors import UsageMonthArchived
 from apps.metering.late_usage import WindowInput
 from apps.metering.models import Meter
 from apps.plans.models import PlanVersion
@@ -70,6 +71,7 @@ def period_rerate(*, period: BillingPeriod, version: PlanVersion | None = None) 
     :raises ReratingRefused: if it has no final document, or the document cannot be made again from what it stored
     """
     invoice = _document_of(period)
+    _ensure_events_at_hand(period)
     priced = adjustments.rerated_last(period_id=period.id)
     if version is None and priced is not None:
         # A rule that was found wrong once is not the rule by which late usage is priced.
@@ -214,6 +216,18 @@ def _document_of(period: BillingPeriod) -> Invoice:
             f"Period {period.public_id} has no final document; its usage is on the document that it will have.",
         )
     return invoice
+
+
+def _ensure_events_at_hand(period: BillingPeriod) -> None:
+    """
+    Check that the raw events of the period are here: without them it would seem that most of it was never used.
+
+    :raises ReratingRefused: naming the months that are in the archive
+    """
+    try:
+        retention_months.months_require(starts_at=period.starts_at, ends_at=period.ends_at)
+    except UsageMonthArchived as archived:
+        raise ReratingRefused(archived.detail) from archived
 
 
 def _input_of(line: InvoiceLine, *, measured: bool = False) -> invoice_draft.ChargeInput:

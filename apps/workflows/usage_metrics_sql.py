@@ -20,7 +20,7 @@ FROM pg_class WHERE oid = 'metering_usageaggregate'::regclass
 UNION ALL SELECT 'follower_moved_at', '', extract(epoch FROM moved_at) FROM metering_usagefollower
 WHERE moved_at IS NOT NULL
 UNION ALL SELECT 'outbox_waiting', '', count(*) FROM messaging_outboxmessage WHERE status = 'PENDING'
-UNION ALL SELECT 'outbox_oldest_at', '', extract(epoch FROM min(e.at)) FROM messaging_outboxmessage o
+UNION ALL SELECT 'outbox_oldest_at', '', extract(epoch FROM min(e.created_at)) FROM messaging_outboxmessage o
 JOIN messaging_domainevent e ON e.id = o.event_id WHERE o.status = 'PENDING' HAVING count(*) > 0
 UNION ALL SELECT 'quarantined', code, count(*) FROM metering_quarantinedevent WHERE status = 'HELD' GROUP BY code
 UNION ALL SELECT 'alerts', kind, count(*) FROM metering_usagealert WHERE status <> 'CLOSED' GROUP BY kind

@@ -16,6 +16,7 @@ from apps.engine import usage_watch as rules
 from apps.engine.exact import Rounding, round_ratio
 from apps.metering import alerts, anomalies, sources, watching
 from apps.metering.alerts import AlertFinding
+from apps.metering.models import UsageFollower
 from apps.metering.sources import SourceWindows
 from apps.metering.watching import WatchTerms
 from apps.metering.watching_models import AlertKind, UsageAlert
@@ -26,7 +27,7 @@ RECENT_SPAN: Final = timedelta(minutes=15)
 LATE_SHARE_BPS: Final = 500
 RATE_SPAN: Final = timedelta(days=100)
 _RATE_EVENTS_MAX: Final = 10_000
-_SOURCE_KINDS: Final = (AlertKind.LOSS, AlertKind.SILENCE, AlertKind.DELAY, AlertKind.CLOCK)
+_SOURCE_KINDS: Final = (AlertKind.LOSS, AlertKind.SILENCE, AlertKind.DELAY, AlertKind.CLOCK, AlertKind.BACKLOG)
 
 
 @unit_of_work
@@ -34,7 +35,7 @@ def sources_watch(*, actor: Actor, at: datetime) -> list[UsageAlert]:
     """Look at every source once, bring their alerts in line, and return those that are newly open."""
     terms = watching.watch_terms()
     sources.heartbeats_count(at=at)
-    findings = [*_losses(terms, at), *_silences(at), *_delays(terms, at), *_clocks(terms, at)]
+    findings = [*_losses(terms, at), *_silences(at), *_delays(terms, at), *_clocks(terms, at), *_backlog(terms, at)]
     opened = alerts.alerts_settle(kinds=_SOURCE_KINDS, findings=findings, actor=actor, at=at)
     sources.sequences_judge_next(at=at)
     return opened
@@ -147,6 +148,19 @@ def _clocks(terms: WatchTerms, at: datetime) -> Iterator[AlertFinding]:
             sentence=f"Its clock runs at least {formatting.number_text(ahead_ms // 1000)} s ahead of ours: events "
             "arrive before they occurred, and near a boundary they fall into the next period.",
             facts={"ahead_ms": ahead_ms},
+        )
+
+
+def _backlog(terms: WatchTerms, at: datetime) -> Iterator[AlertFinding]:
+    """Tell when the follower, which moves on every few seconds whether events come or not, stands still."""
+    moved_at = UsageFollower.objects.values_list("moved_at", flat=True).first()
+    if moved_at is not None and at - moved_at > terms.delay:
+        yield AlertFinding(
+            kind=AlertKind.BACKLOG,
+            subject="follower",
+            sentence=f"The follower has not moved on for {formatting.age_text(moved_at, at)}: late usage is not found, "
+            "and sources look silent. A transaction that was left open holds it up, or the worker stands still.",
+            facts={"moved_at": moved_at.isoformat()},
         )
 
 

@@ -16,7 +16,8 @@ from apps.metering import alerts, proofs, retention, retention_files
 from apps.metering import selectors as metering_selectors
 from apps.metering.errors import ArchiveBroken, ArchiveRefused, UsageMonthArchived
 from apps.metering.models import UsageArchive, UsageEvent, UsageMending, UsageProof
-from apps.workflows import explanations, usage_retention
+from apps.workflows import explanations, rerating, usage_retention
+from apps.workflows.errors import ReratingRefused
 from tests.apps.metering.watched import follow, store
 from tests.builders import customers, faces, metering
 
@@ -303,3 +304,14 @@ def test_the_commands_say_what_became_of_a_month_and_what_is_wrong(tenant, capsy
         call_command("usage_proof", schema=tenant, day="2026-01-10")
     call_command("usage_proof", schema=tenant, mend="2026-01-10T12:00Z", customer="acme", reason="Changed by hand")
     assert "0 differences" in capsys.readouterr().out
+
+
+def test_a_period_of_an_archived_month_is_not_rated_again_without_its_events(tenant):
+    """S067: with the events in the file it would seem that nothing was used, and all of it would be paid back."""
+    house, line = archived_house()
+    usage_retention.usage_month_archive(month=JANUARY, actor=OPERATOR, at=LATER)
+    period = line.invoice.billing_period
+    with pytest.raises(ReratingRefused, match="usage_restore --month 2026-01"):
+        rerating.period_rerate(period=period)
+    usage_retention.usage_month_restore(month=JANUARY, actor=OPERATOR, at=LATER)
+    assert rerating.period_rerate(period=period).amount_minor == 0

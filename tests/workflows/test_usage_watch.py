@@ -10,8 +10,8 @@ from apps.audit.models import AuditEntry
 from apps.common.actors import OPERATOR, SCHEDULE
 from apps.lifecycle.errors import TransitionRefused
 from apps.messaging.models import DomainEvent
-from apps.metering import alerts, sources, watching
-from apps.metering.models import UsageAlert
+from apps.metering import alerts, following, sources, watching
+from apps.metering.models import UsageAlert, UsageFollower
 from apps.workflows import usage_watch
 from tests.apps.metering.watched import follow, store
 from tests.builders import customers, faces, metering
@@ -231,3 +231,16 @@ def test_limits_that_cannot_hold_name_the_field(tenant, changed, pointer):
         watching.watch_policy_set(terms=watching.WatchTerms(**{**values, **changed}), actor=OPERATOR, at=BEGIN)
     assert [problem.pointer for problem in refusal.value.problems] == [pointer]
     assert watching.watch_terms() == watching.WatchTerms(**values)
+
+
+def test_a_follower_that_stands_still_is_told_until_it_moves(tenant):
+    """S235, S238: more than five minutes without a move is a backlog, whether events come or not."""
+    assert following.usage_follow(at=BEGIN).has_moved
+    assert look(BEGIN + 5 * MINUTE) == []
+    (alert,) = look(BEGIN + 6 * MINUTE)
+    assert (alert.kind, alert.subject) == ("backlog", "follower")
+    assert "has not moved on for 6 minutes" in alert.sentence
+    UsageFollower.objects.update(moved_at=BEGIN + 6 * MINUTE)
+    assert look(BEGIN + 7 * MINUTE) == []
+    alert.refresh_from_db()
+    assert alert.status == "CLOSED"
