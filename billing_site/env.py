@@ -61,7 +61,7 @@ class Environment(msgspec.Struct, kw_only=True, frozen=True, rename=lambda name:
     ] = "sandbox"
     invoice_grace_hours: Annotated[
         int, Meta(ge=0, le=720, description="Default hours a cycle draft waits for late usage before it is final.")
-    ] = 1
+    ] = 24
     usage_loss_alert_bps: Annotated[
         int, Meta(ge=1, le=10000, description="Alert when a source misses more than this share; 200 are two percent.")
     ] = 200

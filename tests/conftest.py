@@ -17,6 +17,8 @@ os.environ["DATABASE_URL"] = "postgresql://nobody:nothing@127.0.0.1:9/none"
 os.environ["CELERY_BROKER_URL"] = "memory://"
 os.environ["LOCAL_DIR"] = ".local/tests"
 os.environ["DEBUG"] = "true"
+# Months of the suite are final soon after they end; what is about waiting says for how long.
+os.environ["INVOICE_GRACE_HOURS"] = "1"
 
 NOW = datetime(2026, 1, 15, 12, 0, tzinfo=UTC)
 ALPHA, BETA = "t_alpha", "t_beta"

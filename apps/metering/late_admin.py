@@ -4,6 +4,7 @@ from typing import Any
 
 from django.db.models import OuterRef, QuerySet, Subquery
 from django.http import HttpRequest
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.decorators import display
 
@@ -73,7 +74,8 @@ class LateUsageAdmin(RecordAdmin):
     @display(description="Customer")
     def customer(self, late: LateUsage) -> Any:
         """Return whose usage it is."""
-        return getattr(late, "customer_name", None) or EMPTY
+        name, url = getattr(late, "customer_name", None), url_of(label="customers.customer", pk=late.window.customer_id)
+        return format_html('<a href="{}">{}</a>', url, name) if name and url else name or EMPTY
 
     @display(description="Period")
     def period(self, late: LateUsage) -> str:
@@ -141,11 +143,6 @@ class LateUsagePolicyAdmin(RecordAdmin):
         "is_settled_automatically",
         "changed_at",
     )
-
-
-def adjustment_url(late: LateUsage) -> str:
-    """Return the page of the adjustment that late usage became; empty without one."""
-    return "" if late.adjustment_id is None else url_of(label="invoices.adjustment", pk=late.adjustment_id)
 
 
 RECORDS = ((LateUsage, LateUsageAdmin), (LateUsagePolicy, LateUsagePolicyAdmin))

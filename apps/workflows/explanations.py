@@ -6,7 +6,7 @@ from typing import Any
 from apps.engine import explain, invoice_draft
 from apps.engine.charge_models import charge_from_document
 from apps.engine.exact import decimal_text
-from apps.engine.money import parse_decimal
+from apps.engine.money import minor_to_text, parse_decimal
 from apps.invoices import adjustments
 from apps.invoices.adjustment_models import AdjustmentLine
 from apps.invoices.models import InvoiceLine
@@ -126,7 +126,7 @@ def _adjustment_explain(line: InvoiceLine) -> LineExplanation:
         # How what is owed by now is made, and then the sentence that makes the difference of it.
         explanation=replace(
             difference,
-            formula=(*owed.formula, *difference.formula),
+            formula=(*owed.formula, _difference_words(decision)),
             rows=owed.rows,
             check=owed.check,
             is_equal=difference.is_equal and owed.is_equal,
@@ -135,6 +135,15 @@ def _adjustment_explain(line: InvoiceLine) -> LineExplanation:
         event_count_stored=int(after["usage"]["event_count"]),
         event_count_now=usage.event_count,
         sample=[_event(event) for event in line_events(line=line, limit=SAMPLE_SIZE)],
+    )
+
+
+def _difference_words(decision: dict[str, Any]) -> str:
+    currency, adjusts = decision["currency"], decision["adjusts"]
+    owed, billed = int(adjusts["owed_minor"]), int(adjusts["billed_minor"])
+    return (
+        f"{minor_to_text(owed, currency)} owed - {minor_to_text(billed, currency)} billed = "
+        f"{minor_to_text(owed - billed, currency)} {currency}."
     )
 
 

@@ -88,6 +88,7 @@ def test_usage_that_comes_after_its_document_was_final_is_a_line_of_the_next_one
     )
     assert january.number in explained.explanation.quantity
     assert "0.30 USD for 3 units; 0.50 USD is owed for 5" in explained.explanation.quantity
+    assert explained.explanation.formula[-1] == "0.50 owed - 0.30 billed = 0.20 USD."
     totals = ledger_selectors.trial_balance_totals(rows=ledger_selectors.trial_balance())
     assert not any(totals.values())
 
