@@ -24,6 +24,7 @@ from apps.workflows import cycle_close, explanations, invariants, late_settlemen
 from tests.builders import customers, metering, plans, subscriptions
 from tests.builders import late_usage as late
 from tests.builders.late_usage import FEBRUARY, JANUARY, MARCH
+from tests.races import race
 
 pytestmark = pytest.mark.races
 
@@ -399,3 +400,15 @@ def test_windows_keep_the_customers_midnight_through_daylight_saving(committed_t
     late.follow(at=ends_at + timedelta(hours=31))
     (found,) = _open(subscription)
     assert (found.event_count, found.window.ends_at) == (1, ends_at)
+
+
+def test_two_who_settle_at_once_make_one_adjustment(committed_tenant):
+    customer, subscription = late.subscribed("l-race")
+    late.finalized(subscription, ends_at=FEBRUARY, at=AFTER_GRACE)
+    late.used("l-race", count=4, occurred_at=LAST_SECOND, at=AFTER_GRACE)
+    late.follow(at=LATER)
+    period = late.period_of(subscription)
+    asked = {"period_id": period.id, "actor": SCHEDULE, "at": LATER}
+    results = race(committed_tenant, [lambda: late_settlement.late_usage_settle(**asked)] * 3)
+    assert not [result for result in results if isinstance(result, Exception)], results
+    assert [each.amount_minor for each in _adjustments(subscription)] == [40]
