@@ -42,7 +42,7 @@ INSERT INTO metering_limitedcustomer (customer_id) SELECT unnest(%s::uuid[]) ORD
 """
 
 # The live counters of limits that refuse, locked in the order of their ids, with what is used at that moment. Whoever
-# changes such a limit is alone with the meters (`limit_models` are written under the lock that every intake shares), so
+# changes such a limit is alone with the meters (limits are written under the lock that every intake shares), so
 # the limits cannot move between this statement and the end of the batch.
 LIMITS_LOCK = """
 SELECT l.id, l.customer_id, l.subscription_id, l.meter_id, l.counter_id, l.feature_code, l.origin, l.source_id,
@@ -56,8 +56,8 @@ ORDER BY l.counter_id, l.id
 FOR NO KEY UPDATE OF c
 """
 
-# What each event is for each meter: by the very texts that the trigger counts by, so that what is admitted is what is
-# counted. An event that is not written yet is written by this transaction.
+# What each event is for each meter that has a limit: by the very texts that the trigger counts by, so that what is
+# admitted is what is counted. An event that is not written yet is written by this transaction.
 EVENT_UNITS = f"""
 SELECT e.n, m.id, {EVENT_VALUE}, CASE WHEN m.aggregation = 'unique_count' THEN {LABEL_KEY} END
 FROM (
@@ -67,7 +67,9 @@ FROM (
                 %(stands_for)s::text[]::xid8[]) AS u (n, type, quantity, properties, stands_for_xid)
     OFFSET 0
 ) e
-JOIN metering_meter m ON m.id = ANY(%(meters)s::uuid[]) AND {EVENT_MATCHES}
+JOIN metering_meter m ON {EVENT_MATCHES} AND m.id IN (
+    SELECT l.meter_id FROM metering_usagelimit l
+    WHERE l.customer_id = ANY(%(customers)s::uuid[]) AND l.withdrawn_at IS NULL AND l.on_exceed = 'reject')
 """
 
 # Limits whose counter has come to a share of them that nobody was told of. Customers on a test clock live at its time.

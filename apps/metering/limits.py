@@ -215,17 +215,15 @@ def _labels_used(meter: Meter, scope: Mapping[str, Any]) -> Decimal:
     return Decimal(rollup_quantity(meter=meter, scope=scope).exact)  # type: ignore[arg-type]  # a count
 
 
-def event_units(
-    *, rows: Sequence[UsageRow], meter_ids: Collection[UUID], stands_for: Mapping[bytes, str]
-) -> dict[tuple[int, UUID], EventUnits]:
-    """Return what each event is for each meter that counts it, by the event's place in `rows`."""
+def event_units(*, rows: Sequence[UsageRow], stands_for: Mapping[bytes, str]) -> dict[tuple[int, UUID], EventUnits]:
+    """Return what each event is for each meter with a limit that refuses, by the event's position in its batch."""
     parameters = {
-        "numbers": list(range(len(rows))),
+        "numbers": [row.position for row in rows],
         "types": [row.event.type for row in rows],
         "quantities": [row.quantity for row in rows],
         "properties": [event_identity.CANONICAL.encode(row.properties).decode() for row in rows],
         "stands_for": [stands_for.get(row.key) for row in rows],
-        "meters": list(meter_ids),
+        "customers": sorted({row.customer_id for row in rows}),
     }
     return {
         (number, meter_id): EventUnits(units=value, label_key=None if label is None else bytes(label))

@@ -14,6 +14,7 @@ from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
+import psycopg
 from django.conf import settings
 from django.db import connection
 from django.db.models import Q
@@ -147,10 +148,11 @@ def customer_features(*, customer_id: UUID, at: datetime) -> list[str]:
 
 
 def _read(customer_id: UUID, counter_ids: Sequence[UUID]) -> list[tuple[str, UUID | None, Decimal]]:
-    with connection.cursor() as cursor:
-        cursor.execute(READ_VERSION_AND_COUNTERS, [list(counter_ids), customer_id])
-        rows: list[tuple[str, UUID | None, Decimal]] = cursor.fetchall()
-        return rows
+    # Prepared once for each connection, which Django's own cursor does not do: planning would cost as much as reading.
+    # Entering that cursor is what puts the search path on this tenant.
+    with connection.cursor(), connection.wrap_database_errors, psycopg.Cursor(connection.connection) as cursor:
+        cursor.execute(READ_VERSION_AND_COUNTERS, [list(counter_ids), customer_id], prepare=True)
+        return cursor.fetchall()
 
 
 def _holds(terms: _Terms, at: datetime) -> bool:

@@ -100,21 +100,21 @@ def events_admit(
     All limits of an event must hold, else it takes nothing from any. What is stored already takes nothing. Refusals are
     recorded in the same transaction.
     """
-    if not rows:
-        return {}
-    held = metering_limits.usage_limits_lock(rows=rows)
+    # Before anything is locked, because it depends on no counter: what others wait for is kept short.
+    units = metering_limits.event_units(rows=rows, stands_for=stands_for) if rows else {}
+    held = metering_limits.usage_limits_lock(rows=rows) if units else []
     if not held:
+        return {}
+    running = _running(held, rows, units)
+    if all(_takes_all(one, rows, units) for one in running):
         return {}
     # Asked once the counters are locked: who held them before may have written the very same events.
     stored = metering_services.usage_stored_find(rows=rows, known_since=known_since)
     asking = sorted((row for row in rows if row.key not in stored), key=lambda row: row.position)
-    meter_ids = {limit.meter_id for limit in held}
-    units = metering_limits.event_units(rows=asking, meter_ids=meter_ids, stands_for=stands_for)
-    running = _running(held, asking, units)
     refusals: dict[bytes, Refusal] = {}
     records: list[DecisionRecord] = []
-    for number, row in enumerate(asking):
-        mine = [(one, units[number, one.meter.id]) for one in running if (number, one.meter.id) in units]
+    for row in asking:
+        mine = [(one, units[row.position, one.meter.id]) for one in running if (row.position, one.meter.id) in units]
         mine = [(one, counted) for one, counted in mine if one.covers(row)]
         broken = [(one, counted) for one, counted in mine if not one.state.takes(one.units_of(counted))]
         if not broken:
@@ -148,15 +148,23 @@ def _running(
         )
         one = _Running(limit=limit, state=state, meter=meter)
         if meter.aggregation == Aggregation.UNIQUE_COUNT:
-            asked = {
-                u.label_key
-                for (number, meter_id), u in units.items()
-                if meter_id == meter.id and u.label_key is not None and one.covers(rows[number])
-            }
-            one.labels, used = metering_limits.labels_held(limit=limit, meter=meter, label_keys=sorted(asked))
+            keys = {units[row.position, meter.id].label_key for row in rows if (row.position, meter.id) in units}
+            asked = sorted(key for key in keys if key is not None)
+            one.labels, used = metering_limits.labels_held(limit=limit, meter=meter, label_keys=asked)
             one.state = replace(state, used_units=used)
         running.append(one)
     return running
+
+
+def _takes_all(one: _Running, rows: Sequence[UsageRow], units: Mapping[tuple[int, UUID], EventUnits]) -> bool:
+    """Return whether a limit holds even if every event of the batch is new: then none has to be looked at alone."""
+    meter_id = one.meter.id
+    counted = [units[row.position, meter_id] for row in rows if (row.position, meter_id) in units and one.covers(row)]
+    if one.state.is_largest:
+        return one.state.takes(max((event.units for event in counted), default=Decimal(0)))
+    labels = {event.label_key for event in counted if event.label_key is not None}
+    fresh = Decimal(len(labels - one.labels)) if labels else sum((event.units for event in counted), Decimal(0))
+    return one.state.takes(fresh)
 
 
 def _refusal(decision: AccessDecision, meter: Meter) -> Refusal:

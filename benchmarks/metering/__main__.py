@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks.metering import database_side, growth, over_http, reads, servers
+from benchmarks.metering import database_side, growth, limits, over_http, reads, servers
 from benchmarks.metering.bench import QUICK, Amounts, Bench
 from benchmarks.metering.ground import throwaway_ground
 from benchmarks.metering.report import Figure, Report, load
@@ -24,6 +24,7 @@ _HTTP = ("2", "3", "4", "5", "6", "15", "single")
 GROUPS: tuple[tuple[tuple[str, ...], Callable[[Bench, Sequence[str]], list[Figure]]], ...] = (
     (("1", "1b"), lambda bench, _bars: database_side.measure(bench)),
     (_HTTP, lambda bench, bars: over_http.measure(bench, bars=bars)),
+    (("7", "8"), lambda bench, bars: limits.measure(bench, bars=bars)),
     (("11", "12", "13"), lambda bench, bars: reads.measure(bench, bars=bars)),
     (("14",), lambda bench, _bars: growth.tenants(bench)),
     (("mem", "lin"), lambda bench, _bars: growth.memory(bench)),
