@@ -155,7 +155,21 @@ def test_a_mapping_and_cloud_events_are_read(sender):
     assert batch.json()["accepted"] == 1
 
 
+@pytest.mark.parametrize("proto", [{"x_forwarded_proto": "http"}, {}])
+def test_telemetry_in_clear_is_refused_where_the_house_serves_over_tls(sender, settings, proto):
+    """S043: nothing of a batch that came in clear is stored, and its sender is told to change the key."""
+    settings.INTAKE_TLS_REQUIRED = True
+    settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    body = json.dumps(metering.event()).encode()
+    refused = sender.send("POST", "events", body, **proto)
+    assert (refused.status_code, refused.json()["code"]) == (403, "tls_required")
+    assert "revoke this key" in refused.json()["detail"]
+    assert UsageEvent.objects.count() == 0
+    assert sender.send("POST", "events", body, x_forwarded_proto="https").status_code == 200
+
+
 def test_limits_are_told_and_count_events(sender, monkeypatch):
+    """S038: a batch costs as many units as it has events; what is above the limit is not stored."""
     monkeypatch.setattr(throttling, "EVENTS_PER_WINDOW", 3)
     first = sender.post("events/batch", {"events": [metering.event(), metering.event()]})
     assert first["RateLimit"].startswith('"events";r=1;')

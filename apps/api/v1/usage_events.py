@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import msgspec
 import structlog
+from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
@@ -107,6 +108,9 @@ def _answer(request: HttpRequest, split: Callable[[bytes], list[bytes]]) -> Http
         detail = f"{request.method} is not for this route; use POST."
         document = problem_document(status=405, code="method_not_allowed", detail=detail)
         return problem_response(document, {"Allow": "POST"})
+    if settings.INTAKE_TLS_REQUIRED and not request.is_secure():
+        detail = "Send events over https. What was sent in clear may have been read: revoke this key and issue another."
+        return problem_response(problem_document(status=403, code="tls_required", detail=detail))
     at, began = clock.now(), time.monotonic_ns()
     key = _key(request, at)
     if not {Scope.EVENTS_WRITE.value, Scope.ADMIN.value} & set(key.scopes):

@@ -19,6 +19,8 @@ SESSION_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_AGE = 12 * 60 * 60
 CSRF_COOKIE_SECURE = ENV.is_https
 SECURE_SSL_REDIRECT = False
+# The door for events answers no redirect, which a producer would follow after it has told its key in clear.
+INTAKE_TLS_REQUIRED = ENV.is_https
 SECURE_HSTS_SECONDS = 31_536_000 if ENV.is_https else 0
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if ENV.is_https else None
 SECURE_CONTENT_TYPE_NOSNIFF = True
