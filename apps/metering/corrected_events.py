@@ -8,6 +8,7 @@ from typing import Any, Final
 from uuid import UUID
 
 import msgspec
+from django.db.models import Q
 
 from apps.common.db import fetch_all
 from apps.customers.models import Customer
@@ -107,6 +108,15 @@ def stored_events(*, keys: Collection[str]) -> dict[str, StoredEvent]:
     rows = fetch_all(corrections_sql.STORED_EVENTS, _by_key(keys)) if keys else []
     names = StoredEvent.__slots__
     return {row[0]: StoredEvent(**dict(zip(names, row, strict=True))) for row in rows}
+
+
+def keys_used_again(*, keys: Collection[str]) -> set[str]:
+    """Return the keys that name more than one event: only a tenant that lets ids be forgotten has any."""
+    if not UsageSettings.objects.filter(
+        Q(dedup_window_hours__isnull=False) | Q(keys_forgotten_until__isnull=False)
+    ).exists():
+        return set()
+    return {key for (key,) in fetch_all(corrections_sql.USED_AGAIN, {"keys": list(keys)})}
 
 
 def event_by_key(key: UUID) -> UsageEvent | None:

@@ -21,6 +21,12 @@ WHERE {_BY_KEY}
 ORDER BY e.received_at
 """
 
+# Where ids are forgotten, one id may name several events; a cancellation is by id and would take all of them.
+USED_AGAIN = """
+SELECT replace(event_key::text, '-', '') FROM metering_usageevent WHERE event_key = ANY(%(keys)s::uuid[])
+GROUP BY event_key HAVING count(*) > 1
+"""
+
 # In key order, so that two corrections that share events wait for each other and never in a circle. What another one
 # cancelled meanwhile is not returned.
 CANCEL = """

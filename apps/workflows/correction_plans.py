@@ -153,6 +153,7 @@ def _found(events: Sequence[Mapping[str, Any]]) -> list[StoredEvent]:
 def _standing(pointers: Mapping[str, str]) -> dict[str, StoredEvent]:
     """Return the stored events with these keys; refuse those that are not there or count no more."""
     stored = corrected_events.stored_events(keys=pointers)
+    used_again = corrected_events.keys_used_again(keys=pointers)
     problems = []
     for key, pointer in pointers.items():
         event = stored.get(key)
@@ -162,6 +163,12 @@ def _standing(pointers: Mapping[str, str]) -> dict[str, StoredEvent]:
                 "ago in the archive."
             )
             problems.append(FieldProblem(pointer, "event_unknown", detail))
+        elif key in used_again:
+            detail = (
+                f"The id '{event.event_id[:60]}' names more than one event, because ids are forgotten here: all of "
+                "them would be cancelled. Settle the difference by an adjustment."
+            )
+            problems.append(FieldProblem(pointer, "id_used_again", detail))
         elif event.cancelled_by is not None:
             named = UsageCorrection(id=event.cancelled_by).public_id
             detail = (
