@@ -55,18 +55,7 @@ def adjustment_bill_alone(*, adjustment_id: UUID, actor: Actor, at: datetime) ->
     if adjustment.status != AdjustmentStatus.APPROVED or adjustment.invoice_id is not None:
         raise AdjustmentDecided(f"Adjustment {adjustment.public_id} is {adjustment.status} or stands on a document.")
     entity = invoice_selectors.billing_entity_default()
-    lines = adjustments.lines_of(adjustment_ids=[adjustment.id])
-    plan = lines[0].after.get("decision", {}).get("plan") or {"code": "", "version": 0}
-    draft = invoice_draft.build_invoice_draft(
-        facts=invoice_draft.DraftFacts(
-            currency=adjustment.currency,
-            rounding=Rounding.HALF_UP,
-            period=_whole_of(lines),
-            charges=tuple(_inputs(lines, entity=entity, at=at)),
-            plan_code=str(plan["code"]),
-            plan_version=int(plan["version"]),
-        )
-    )
+    draft = _draft_alone(adjustments.lines_of(adjustment_ids=[adjustment.id]), entity=entity, at=at)
     context = DraftContext(
         entity=entity,
         customer=adjustment.customer,
@@ -79,6 +68,27 @@ def adjustment_bill_alone(*, adjustment_id: UUID, actor: Actor, at: datetime) ->
     if invoice.issues:
         return invoice
     return invoice_services.invoice_finalize(invoice_id=invoice.id, actor=actor, at=at)
+
+
+def draft_alone_again(*, invoice: Invoice, at: datetime) -> invoice_draft.InvoiceDraft | None:
+    """Return the draft of a document of adjustments with what is known by now, such as its tax."""
+    attached = adjustments.adjustments_queryset().filter(invoice=invoice).values_list("id", flat=True)
+    lines = adjustments.lines_of(adjustment_ids=attached)
+    return _draft_alone(lines, entity=invoice.entity, at=at) if lines else None
+
+
+def _draft_alone(lines: list[AdjustmentLine], *, entity: BillingEntity, at: datetime) -> invoice_draft.InvoiceDraft:
+    plan = lines[0].after.get("decision", {}).get("plan") or {"code": "", "version": 0}
+    return invoice_draft.build_invoice_draft(
+        facts=invoice_draft.DraftFacts(
+            currency=lines[0].adjustment.currency,
+            rounding=Rounding.HALF_UP,
+            period=_whole_of(lines),
+            charges=tuple(_inputs(lines, entity=entity, at=at)),
+            plan_code=str(plan["code"]),
+            plan_version=int(plan["version"]),
+        )
+    )
 
 
 def _whole_of(lines: Iterable[AdjustmentLine]) -> periods.Period:

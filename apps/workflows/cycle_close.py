@@ -35,7 +35,7 @@ from apps.subscriptions import selectors as subscription_selectors
 from apps.subscriptions import services as subscription_services
 from apps.subscriptions.errors import PeriodNotClaimed, PeriodNotClosed
 from apps.subscriptions.models import BillingPeriod, BillingPeriodKind, BillingPeriodStatus, Subscription
-from apps.workflows import closing_times, drafting, rerating, subscription_turns
+from apps.workflows import adjusting, closing_times, drafting, rerating, subscription_turns
 
 log = structlog.get_logger(__name__)
 
@@ -167,6 +167,9 @@ def invoice_refresh(*, invoice_id: UUID, at: datetime) -> Invoice:
     """
     invoice = locks.get_for_update(Invoice, invoice_id)
     period = invoice.billing_period
+    if invoice.kind == InvoiceKind.ADJUSTMENT:
+        again = adjusting.draft_alone_again(invoice=invoice, at=at)
+        return invoice if again is None else invoice_services.invoice_draft_replace(invoice_id=invoice_id, draft=again)
     if period is None or invoice.subscription is None:
         return invoice
     draft = drafting.draft_build(

@@ -11,9 +11,10 @@ from apps.common.actors import OPERATOR, SCHEDULE, Actor, ActorKind
 from apps.common.db import fetch_all
 from apps.invoices import adjustments
 from apps.invoices import services as invoice_services
-from apps.invoices.adjustment_models import Adjustment
+from apps.invoices.adjustment_models import Adjustment, AdjustmentReason
 from apps.invoices.errors import AdjustmentNeedsAnother
-from apps.invoices.models import Invoice, InvoiceKind
+from apps.invoices.inputs import AdjustmentInput, AdjustmentLineInput
+from apps.invoices.models import BillingEntity, Invoice, InvoiceKind
 from apps.ledger import selectors as ledger_selectors
 from apps.metering import following, late_usage
 from apps.metering.late_usage import LatePolicyInput
@@ -21,7 +22,7 @@ from apps.metering.models import LateUsage, UsageEvent, UsageSource, UsageWindow
 from apps.subscriptions import changes
 from apps.subscriptions.inputs import Timing, When
 from apps.workflows import cycle_close, explanations, invariants, late_settlement
-from tests.builders import customers, metering, plans, subscriptions
+from tests.builders import customers, metering, plans, subscriptions, taxes
 from tests.builders import late_usage as late
 from tests.builders.late_usage import FEBRUARY, JANUARY, MARCH
 from tests.races import race
@@ -412,3 +413,48 @@ def test_two_who_settle_at_once_make_one_adjustment(committed_tenant):
     results = race(committed_tenant, [lambda: late_settlement.late_usage_settle(**asked)] * 3)
     assert not [result for result in results if isinstance(result, Exception)], results
     assert [each.amount_minor for each in _adjustments(subscription)] == [40]
+
+
+def test_a_document_of_its_own_waits_for_its_tax_and_is_mended_by_the_rate(committed_tenant):
+    """A charge that had no line has no tax of then; what is not known yet stops the document, and a rate frees it."""
+    customer, subscription = late.subscribed("l-tax", profile={"country": "FR"})
+    late.used("l-tax", count=1, occurred_at=JANUARY + timedelta(days=2))
+    late.finalized(subscription, ends_at=FEBRUARY, at=AFTER_GRACE)
+    line = AdjustmentLineInput(
+        code="calls",
+        kind="usage",
+        description="Calls",
+        quantity=Decimal(5),
+        unit_name="",
+        service_starts_at=JANUARY,
+        service_ends_at=FEBRUARY,
+        amount_minor=50,
+        tax=None,
+        before={},
+        after={"amount_minor": 50, "quantity": "5"},
+    )
+    made = adjustments.adjustment_make(
+        data=AdjustmentInput(
+            customer=customer,
+            subscription=subscription,
+            billing_period=late.period_of(subscription),
+            currency="USD",
+            reason=AdjustmentReason.AGREEMENT,
+            lines=(line,),
+            is_alone=True,
+        ),
+        actor=OPERATOR,
+        at=LATER,
+    )
+    entity = BillingEntity.objects.get(is_default=True)
+    BillingEntity.objects.filter(id=entity.id).update(tax_regime="STATIC", country="FR")
+    try:
+        late_settlement.adjustment_approve(adjustment_id=made.id, comment="agreed", actor=SCHEDULE, at=LATER)
+        draft = Invoice.objects.get(customer=customer, kind=InvoiceKind.ADJUSTMENT)
+        assert (draft.status, [issue["code"] for issue in draft.issues]) == ("DRAFT", ["tax_not_known"])
+        taxes.tax_rate(country="FR", rate_percent="20")
+        cycle_close.drafts_finalize_due(at=LATER, customer_ids=[customer.id])
+    finally:
+        BillingEntity.objects.filter(id=entity.id).update(tax_regime=entity.tax_regime, country=entity.country)
+    draft.refresh_from_db()
+    assert (draft.status, draft.tax_minor, draft.total_minor) == ("OPEN", 10, 60)
