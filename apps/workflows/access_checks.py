@@ -43,6 +43,8 @@ SELECT t.version || '.' || t.xmin, c.counter_id, c.used_units
 FROM entitlements_accessterms t LEFT JOIN metering_usagecounter c ON c.counter_id = ANY(%s)
 WHERE t.customer_id = %s
 """
+# Nearly always there is one counter, and an array costs as much as the rest of the parameters.
+READ_VERSION_AND_COUNTER: Final = READ_VERSION_AND_COUNTERS.replace("ANY(%s)", "%s")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
