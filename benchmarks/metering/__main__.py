@@ -11,7 +11,8 @@ import argparse
 import dataclasses
 import sys
 import time
-from collections.abc import Callable, Sequence
+import traceback
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from benchmarks.metering import database_side, growth, limits, over_http, reads, servers
@@ -21,7 +22,7 @@ from benchmarks.metering.report import Figure, Report, load
 
 _HTTP = ("2", "3", "4", "5", "6", "15", "single")
 # In the order in which they are measured; bars that share their cases are measured together.
-GROUPS: tuple[tuple[tuple[str, ...], Callable[[Bench, Sequence[str]], list[Figure]]], ...] = (
+GROUPS: tuple[tuple[tuple[str, ...], Callable[[Bench, Sequence[str]], Iterable[Figure]]], ...] = (
     (("1", "1b"), lambda bench, _bars: database_side.measure(bench)),
     (_HTTP, lambda bench, bars: over_http.measure(bench, bars=bars)),
     (("7", "8"), lambda bench, bars: limits.measure(bench, bars=bars)),
@@ -53,8 +54,16 @@ def run(*, amounts: Amounts, bars: Sequence[str]) -> Report:
         report = Report(header=header(bench))
         for names, measure in GROUPS:
             asked = [name for name in names if name in bars]
-            if asked:
+            if not asked:
+                continue
+            try:
                 report.add(measure(bench, asked))
+            except Exception:  # noqa: BLE001  what was measured before and comes after is worth having
+                traceback.print_exc(file=sys.stdout)
+                report.failed += asked
+    if report.failed:
+        report.header.append(f"NOT MEASURED, or only in part: {', '.join(report.failed)}")
+        print(f"\n{report.header[-1]}")
     report.header.append(f"load {load()} after; {time.monotonic() - began:,.0f} s in all")
     print(f"\n{report.header[-1]}")
     return report
@@ -97,7 +106,7 @@ def main() -> int:
         report.write(options.json)
     if options.page is not None:
         report.tell(options.page)
-    return 0
+    return 1 if report.failed else 0
 
 
 if __name__ == "__main__":

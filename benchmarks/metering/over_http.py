@@ -1,6 +1,6 @@
 """Bars 2 to 6 and 15: the whole way over HTTP, two web workers, every guarantee of the product on."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from benchmarks.metering.bench import Bench
@@ -56,10 +56,10 @@ class Taken:
         )
 
 
-def measure(bench: Bench, *, bars: Sequence[str]) -> list[Figure]:
+def measure(bench: Bench, *, bars: Sequence[str]) -> Iterator[Figure]:
     """Measure the cases whose bars are asked for; bars 5 and 15 need bars 2 and 4."""
     wanted = set(bars) | ({"2"} if {"5", "15"} & set(bars) else set()) | ({"4"} if "15" in bars else set())
-    house, found = bench.house(), []
+    house = bench.house()
     taken: dict[str, Taken] = {case.bar: Taken() for case in CASES if case.bar in wanted}
     twice: list[float] = []
     with bench.web() as web:
@@ -72,16 +72,15 @@ def measure(bench: Bench, *, bars: Sequence[str]) -> list[Figure]:
         bench.ground.verify(house, is_deep=True)
         for case in CASES:
             if case.bar in bars:
-                found.append(_figure(case, taken[case.bar]))
+                yield _figure(case, taken[case.bar])
         if "5" in bars:
-            found.append(Figure(bar="5", what="every batch sent twice / once", ratios=twice, must=0.7, goal=1.0))
+            yield Figure(bar="5", what="every batch sent twice / once", ratios=twice, must=0.7, goal=1.0)
         if "15" in bars:
-            found += [_peer(size, taken[bar]) for size, bar in ((100, "4"), (1_000, "2"))]
+            yield from (_peer(size, taken[bar]) for size, bar in ((100, "4"), (1_000, "2")))
         if "single" in bars:
-            found.append(singles(bench, web, house))
+            yield singles(bench, web, house)
         if "6" in bars:
-            found.append(one_customer(bench, web))
-    return found
+            yield one_customer(bench, web)
 
 
 def _figure(case: Case, taken: Taken) -> Figure:

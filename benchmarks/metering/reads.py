@@ -2,7 +2,7 @@
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from fractions import Fraction
@@ -35,7 +35,7 @@ RAW = {
 _PRIMARY_KEY = "SELECT name FROM metering_meter WHERE id = %s"
 
 
-def measure(bench: Bench, *, bars: list[str]) -> list[Figure]:
+def measure(bench: Bench, *, bars: Sequence[str]) -> Iterator[Figure]:
     """Load the month, then read it and add to it."""
     from apps.tenancy import context
 
@@ -46,13 +46,12 @@ def measure(bench: Bench, *, bars: list[str]) -> list[Figure]:
             meters[house.schema_name] = histories.meters_define(histories.prefix_of(house))
     events = bench.amounts.present_events
     month = histories.load(bench.ground, full, meters=meters[full.schema_name], events=events, parts=_PARTS)
-    found = [_growth(bench, full, month)]
+    yield _growth(bench, full, month)
     if {"11", "12"} & set(bars):
         with context.tenant_context(schema_name=full.schema_name):
-            found += usage(bench, full, month)
+            yield from usage(bench, full, month)
     if "13" in bars:
-        found.append(beside(bench, full=full, empty=empty, present=month.events))
-    return found
+        yield beside(bench, full=full, empty=empty, present=month.events)
 
 
 def _growth(bench: Bench, house: House, month: History) -> Figure:

@@ -3,7 +3,7 @@
 import json
 import os
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -109,11 +109,12 @@ class Report:
     def __init__(self, *, header: Sequence[str]) -> None:
         self.header = list(header)
         self.figures: list[Figure] = []
+        self.failed: list[str] = []
         for line in self.header:
             print(line, flush=True)
         print(f"\n{_HEAD}\n{'-' * len(_HEAD)}", flush=True)
 
-    def add(self, figures: Sequence[Figure]) -> None:
+    def add(self, figures: Iterable[Figure]) -> None:
         """Print and keep some figures."""
         for figure in figures:
             print(figure.line(), flush=True)

@@ -49,14 +49,14 @@ def test_both_modes_are_measured_and_published(bench, capsys):
 
 def test_every_case_over_http_stores_each_event_once(bench):
     """The load generator, the web server of script/server and the verification of totals work together."""
-    figures = over_http.measure(bench, bars=["2", "3", "4", "5", "6", "15", "single"])
+    figures = list(over_http.measure(bench, bars=["2", "3", "4", "5", "6", "15", "single"]))
     assert [figure.bar for figure in figures] == ["2", "3", "4", "5", "15", "15", "", "6"]
     assert all(ratio > 0 for figure in figures for ratio in figure.ratios)
 
 
 def test_a_month_is_loaded_and_read_like_the_raw_events(bench):
     """Each aggregation gives what plain SQL over the events gives; the measurement itself requires it."""
-    figures = reads.measure(bench, bars=["11", "12", "13"])
+    figures = list(reads.measure(bench, bars=["11", "12", "13"]))
     assert [figure.bar for figure in figures] == ["", *["11"] * 7, *["12"] * 6, "13"]
     assert all(ratio > 0 for figure in figures for ratio in figure.ratios)
 
