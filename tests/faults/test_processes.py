@@ -3,7 +3,7 @@
 import json
 import threading
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.db import connections
@@ -11,7 +11,9 @@ from django.db import connections
 from apps.common import clock
 from apps.common.actors import OPERATOR
 from apps.metering import following
-from apps.workflows import usage_intake
+from apps.metering.models import UsageCounter, UsageEvent, UsageEventKey
+from apps.workflows import usage_intake, usage_limits
+from tests.builders import customers, metering, plans, subscriptions
 from tests.faults import judging, worlds
 from tests.faults.cluster import FAST, IMMEDIATE
 from tests.faults.test_intake_killed import answer_of, worker
@@ -29,7 +31,7 @@ def while_sending(world, port, batches, break_it, *, clients: int = 3) -> Told:
     while sending.is_alive():
         break_it()
     sending.join()
-    assert done, "a client gave up"
+    assert done, f"a client gave up; {told.statuses}, {told.unanswered} without an answer, {told.problems[:3]}"
     assert told.problems == []
     return told
 
@@ -42,6 +44,7 @@ def test_web_processes_are_killed_while_clients_retry(fault_world, tmp_path, dic
 
         def break_it() -> None:
             time.sleep(dice.uniform(0.05, 0.5))
+            web.revive()
             if len(kills) >= 8:
                 return
             kills.append(1)
@@ -100,3 +103,38 @@ def test_followers_are_killed_while_events_pour_in(fault_world, dice):
     ids = judging.ids_of(batches)
     judging.assert_counted_once(event_type=fault_world.event_type, ids=ids)
     judging.assert_followed(source=fault_world.event_type, ids=ids)
+
+
+def test_a_limit_holds_to_the_unit_while_web_processes_are_killed(fault_world, tmp_path, dice):
+    """S049, S115: never above the limit by one unit, and none of it is lost to a process that died with it."""
+    limit, code = 150, fault_world.event_type.replace(".", "_").replace("-", "_")
+    event_type = f"{fault_world.event_type}.limited"
+    metering.meter(code=code, event_type=event_type)
+    features = {code: {"limit": str(limit), "meter": code, "on_exceed": "reject"}}
+    plans.published_plan(code=f"plan-{code}", features=features, charges=[])
+    customer = customers.customer(external_id=f"limited-{code}")
+    now = datetime.now(UTC)
+    subscriptions.subscription(
+        customer=customer, plan_code=f"plan-{code}", starts_at=now - timedelta(minutes=5), at=now - timedelta(minutes=5)
+    )
+    usage_limits.usage_limits_make_due(at=now)
+    facts = {"customer": customer.external_id, "type": event_type, "occurred_at": now.isoformat()}
+    batches = [[worlds.event_make(fault_world, dice, **facts) for _ in range(10)] for _ in range(24)]
+    kills = []
+    with WebTree(fault_world, log=tmp_path / "web.log") as web:
+
+        def break_it() -> None:
+            time.sleep(dice.uniform(0.1, 0.4))
+            web.revive()
+            if len(kills) < 5:
+                kills.append(1)
+                web.kill_worker(dice)
+
+        told = while_sending(fault_world, web.port, batches + batches[:6], break_it)
+    stored = UsageEvent.objects.filter(customer_id=customer.id)
+    assert stored.count() == limit
+    assert UsageEventKey.objects.filter(event_key__in=stored.values("event_key")).count() == limit
+    (counter,) = UsageCounter.objects.filter(customer_id=customer.id)
+    assert (counter.used_units, counter.event_count) == (limit, limit)
+    assert told.sums["accepted"] <= limit
+    assert told.sums["rejected"] >= 240 - limit

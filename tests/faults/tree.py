@@ -99,8 +99,15 @@ class WebTree:
         processes.group_signal(self._process.pid, signal.SIGKILL)
         self._process.wait()
 
+    def revive(self) -> None:
+        """Start the server again if it has ended, as its supervisor does: it gives up when workers die too early."""
+        if self._process is not None and self._process.poll() is not None:
+            self.kill()
+            self.start()
+
     def kill_worker(self, dice: random.Random) -> None:
         """Kill one worker; the server begins another one."""
+        self.revive()
         workers = self.workers()
         if workers:
             try:
