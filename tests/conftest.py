@@ -17,8 +17,6 @@ os.environ["DATABASE_URL"] = "postgresql://nobody:nothing@127.0.0.1:9/none"
 os.environ["CELERY_BROKER_URL"] = "memory://"
 os.environ["LOCAL_DIR"] = ".local/tests"
 os.environ["DEBUG"] = "true"
-# Months of the suite are final soon after they end; what is about waiting says for how long.
-os.environ["INVOICE_GRACE_HOURS"] = "1"
 
 NOW = datetime(2026, 1, 15, 12, 0, tzinfo=UTC)
 ALPHA, BETA = "t_alpha", "t_beta"
@@ -105,6 +103,12 @@ def clock(monkeypatch) -> FrozenClock:
     frozen = FrozenClock()
     monkeypatch.setattr(common_clock, "now", lambda: frozen.now_at)
     return frozen
+
+
+@pytest.fixture(autouse=True)
+def _short_grace(settings) -> None:
+    """Let the suite's months be final an hour after they end; what is about waiting says for how long."""
+    settings.INVOICE_GRACE_HOURS = 1
 
 
 @pytest.fixture(autouse=True, scope="session")
