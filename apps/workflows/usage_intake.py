@@ -2,21 +2,22 @@
 
     bytes -> events -> whole? whose? when? -> can meters count it? -> identity, event, totals, news: one transaction
 
-The answer is given after the commit, so what is called accepted is durable, counted once and visible. Nothing waits in
-memory: there is no buffer that a crash could empty or a flush could overtake. Whoever gets no answer sends again, and
-the key table tells what was there.
+The answer is given after the commit, so what is called accepted is durable, counted once and visible. Batches that wait
+at the same moment share one commit (`usage_joining.py`), and each is answered after it. Nothing else waits in memory:
+there is no buffer that a crash could empty or a flush could overtake. Whoever gets no answer sends again, and the key
+table tells what was there.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
-from django.db import IntegrityError, OperationalError, transaction
+from django.db import IntegrityError, OperationalError, connection, transaction
 from psycopg import errors as postgres
 
-from apps.common import ids
+from apps.common import context, ids
 from apps.common.actors import Actor
 from apps.common.db import require_tenant, unit_of_work
 from apps.messaging import services as messaging_services
@@ -28,54 +29,15 @@ from apps.metering.intake_terms import IntakeTerms
 from apps.metering.normalisers import CanonicalEvent
 from apps.metering.services import RefusedEvent
 from apps.metering.usage_rows import UsageRow
+from apps.tenancy import context as tenancy_context
 from apps.workflows import usage_admission, usage_judging
+from apps.workflows.intake_results import EventResult, IntakeResult, result_of
 from apps.workflows.usage_admission import Refusal
+from apps.workflows.usage_joining import Joining
 from apps.workflows.usage_judging import JudgedBatch, ReadBatch
 
 TRIES_MAX: Final = 5
 SOURCES_SHOWN_MAX: Final = 20
-
-
-@dataclass(frozen=True, slots=True)
-class EventResult:
-    """What became of one event that was not plainly accepted."""
-
-    index: int
-    status: str  # duplicate, conflict or rejected
-    code: str = ""
-    detail: str = ""
-    facts: Mapping[str, str] = field(default_factory=dict)
-
-    def to_document(self) -> dict[str, Any]:
-        """Return the result as JSON; a repeat needs no explanation."""
-        reason = {"code": self.code, "detail": self.detail} if self.code else {}
-        return {"index": self.index, "status": self.status, **reason, **self.facts}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IntakeResult:
-    """What became of a batch: four counts that add up to its size, and each event that was not plainly accepted."""
-
-    accepted: int
-    duplicates: int
-    conflicts: int
-    rejected: int
-    results: list[EventResult]
-
-    @property
-    def is_clean(self) -> bool:
-        """Return whether nothing has to be looked at: all is accepted or was there already."""
-        return not (self.conflicts or self.rejected)
-
-    def to_document(self) -> dict[str, Any]:
-        """Return the answer to the sender as JSON."""
-        return {
-            "accepted": self.accepted,
-            "duplicates": self.duplicates,
-            "conflicts": self.conflicts,
-            "rejected": self.rejected,
-            "results": [result.to_document() for result in self.results],
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +98,39 @@ def events_accept(
     quarantine = mapping_source if is_refusal_kept else None
     intake = _Intake(batch, actor=actor, at=at, quarantine_mapping=quarantine, restatement=restatement)
     intake.judge(metering_services.intake_terms_known())
+    if intake.is_plain and not connection.in_atomic_block:
+        joined = _joining.join(line=tenancy_context.current_schema(), item=intake)
+        if joined is not None:
+            return joined
+    return _store_alone(intake)
+
+
+def _store_joined(intakes: Sequence["_Intake"]) -> list[IntakeResult] | None:
+    """
+    Store plain batches in one transaction, in the four statements that one of them needs.
+
+    Returns nothing, and leaves nothing, where one of them turns out to be unusual: an event is there already, or twice
+    among them, or the terms have moved. Each then finds its own way.
+    """
+    rows = [row for intake in intakes for row in intake.rows]
+    if len({row.key for row in rows}) < len(rows):
+        return None
+    try:
+        with transaction.atomic():
+            held = metering_services.intake_terms_hold(keys=[key for intake in intakes for key in _sample(intake.rows)])
+            if held.is_any_key_stored or any(intake.version != held.version for intake in intakes):
+                return None
+            received_at = max(intake.at for intake in intakes)
+            metering_services.usage_keys_store(rows=rows, at=received_at, is_repeat_expected=False)
+            concluded = [intake.conclude(over={}, repeats={}) for intake in intakes]
+            metering_services.usage_events_store(rows=[row for _result, accepted in concluded for row in accepted])
+    except (IntegrityError, OperationalError):
+        return None
+    return [result for result, _accepted in concluded]
+
+
+def _store_alone(intake: "_Intake") -> IntakeResult:
+    """Store one batch in a transaction of its own, trying again where something was there or stood in the way."""
     for tries_left in range(TRIES_MAX - 1, -1, -1):
         intake.limits_ensure()
         try:
@@ -203,27 +198,39 @@ class _Intake:
         quarantine_mapping: str | None,
         restatement: Restatement | None,
     ) -> None:
-        self._batch, self._actor, self._at = batch, actor, at
+        self._batch, self._actor, self.at = batch, actor, at
         self._restatement = restatement
+        # Who writes may be another request's thread.
+        self._request_id = context.request_id()
         # The mapping that refused events are kept with; nothing when they are not kept.
         self._quarantine_mapping = quarantine_mapping
         self._judged = JudgedBatch()
-        self._version = ""
+        self.version = ""
         self._known_since: datetime | None = None
         self._limited: list[UsageRow] = []
         self.is_repeat_expected = False
 
+    @property
+    def rows(self) -> list[UsageRow]:
+        """Return the events that were judged whole, each key once."""
+        return self._judged.rows
+
+    @property
+    def is_plain(self) -> bool:
+        """Return whether the batch can be stored like any other: no limit to hold, nothing restated."""
+        return self._restatement is None and not self._limited
+
     def limits_ensure(self) -> None:
         """Make the limits that could refuse an event, outside of the transaction that stores it."""
-        usage_admission.windows_ensure(rows=self._limited, actor=self._actor, at=self._at)
+        usage_admission.windows_ensure(rows=self._limited, actor=self._actor, at=self.at)
 
     def judge(self, terms: IntakeTerms) -> None:
         """Judge the batch by these terms, and make the partitions that it needs."""
         self._judged = usage_judging.batch_judge(
-            batch=self._batch, terms=terms, at=self._at, is_any_age=self._restatement is not None
+            batch=self._batch, terms=terms, at=self.at, is_any_age=self._restatement is not None
         )
-        self._version = terms.version
-        self._known_since = terms.usage.known_since(self._at)
+        self.version = terms.version
+        self._known_since = terms.usage.known_since(self.at)
         # A limit is a promise about the door. What a correction brings has happened, and somebody answers for it.
         if self._restatement is None:
             self._limited = usage_admission.limited_rows(rows=self._judged.rows, limited=terms.limited)
@@ -237,26 +244,40 @@ class _Intake:
     def store(self) -> IntakeResult:
         """Write what is new, keep what is refused, tell the journal: one transaction."""
         held = metering_services.intake_terms_hold(keys=_sample(self._judged.rows))
-        if held.version != self._version:
+        if held.version != self.version:
             self.judge(metering_services.intake_terms_read())
             if self._limited:
                 raise _LimitsMoved
-        rows = self._judged.rows
         # A producer that had no answer sends the whole batch again: one key that is there tells of the others.
         self.is_repeat_expected |= held.is_any_key_stored
+        over = usage_admission.events_admit(
+            rows=self._limited, stands_for=self._stands_for(), known_since=self._known_since, at=self.at
+        )
+        admitted = [row for row in self.rows if row.key not in over] if over else self.rows
+        repeats = metering_services.usage_keys_store(
+            rows=admitted, at=self.at, is_repeat_expected=self.is_repeat_expected, known_since=self._known_since
+        )
+        result, accepted = self.conclude(over=over, repeats=repeats)
+        # Last, because from here to the commit others who write for the same customers wait for their totals.
+        metering_services.usage_events_store(rows=accepted, stands_for=self._stands_for())
+        return result
+
+    def conclude(
+        self, *, over: Mapping[bytes, Refusal], repeats: Mapping[bytes, str]
+    ) -> tuple[IntakeResult, Sequence[UsageRow]]:
+        """
+        Keep what is refused and tell the journal; return the answer, and the events that are to be written.
+
+        :param over: what limits refused, by key
+        :param repeats: "duplicate" or "conflict" for each key that is stored already
+        """
+        rows = self.rows
         verdicts = {
             position: EventResult(position, "rejected", refused.code, refused.detail)
             for position, refused in self._judged.refused.items()
         }
-        over = usage_admission.events_admit(
-            rows=self._limited, stands_for=self._stands_for(), known_since=self._known_since, at=self._at
-        )
         if over:
             verdicts |= {row.position: _over_limit(row, over[row.key]) for row in rows if row.key in over}
-            rows = [row for row in rows if row.key not in over]
-        repeats = metering_services.usage_keys_store(
-            rows=rows, at=self._at, is_repeat_expected=self.is_repeat_expected, known_since=self._known_since
-        )
         if repeats:
             verdicts |= {row.position: _repeat(row, repeats[row.key]) for row in rows if row.key in repeats}
         for row, first in self._judged.repeats:
@@ -264,15 +285,14 @@ class _Intake:
             # What repeats an event that was refused is refused, too: neither is stored.
             is_over = first.key in over and status == "duplicate"
             verdicts[row.position] = _over_limit(row, over[first.key]) if is_over else _repeat(row, status)
-        result = _result(verdicts, size=len(self._batch.raws))
-        if self._quarantine_mapping is not None and not result.is_clean:
-            self._quarantine(result, self._quarantine_mapping)
-        if result.accepted:
-            accepted = [row for row in rows if row.position not in verdicts] if verdicts else rows
-            _journal(accepted, result=result, actor=self._actor, at=self._at)
-            # Last, because from here to the commit others who write for the same customers wait for their totals.
-            metering_services.usage_events_store(rows=accepted, stands_for=self._stands_for())
-        return result
+        result = result_of(verdicts, size=len(self._batch.raws))
+        accepted = [row for row in rows if row.position not in verdicts] if verdicts else rows
+        with context.request_scope(self._request_id):
+            if self._quarantine_mapping is not None and not result.is_clean:
+                self._quarantine(result, self._quarantine_mapping)
+            if result.accepted:
+                _journal(accepted, result=result, actor=self._actor, at=self.at)
+        return result, accepted
 
     def _stands_for(self) -> dict[bytes, str]:
         if self._restatement is None:
@@ -285,7 +305,7 @@ class _Intake:
         refused = [
             _refused(batch.raws[r.index], batch.events[r.index], r) for r in result.results if r.status != "duplicate"
         ]
-        metering_services.quarantine_hold(refused=refused, mapping_source=mapping_source, at=self._at)
+        metering_services.quarantine_hold(refused=refused, mapping_source=mapping_source, at=self.at)
 
 
 def _is_month_gone(cause: BaseException | None) -> bool:
@@ -323,18 +343,6 @@ def _refused(raw: bytes, event: CanonicalEvent, result: EventResult) -> RefusedE
     )
 
 
-def _result(verdicts: dict[int, EventResult], *, size: int) -> IntakeResult:
-    results = [verdicts[index] for index in sorted(verdicts)]
-    counts = {status: sum(1 for r in results if r.status == status) for status in ("duplicate", "conflict", "rejected")}
-    return IntakeResult(
-        accepted=size - len(results),
-        duplicates=counts["duplicate"],
-        conflicts=counts["conflict"],
-        rejected=counts["rejected"],
-        results=results,
-    )
-
-
 def _journal(accepted: Sequence[UsageRow], *, result: IntakeResult, actor: Actor, at: datetime) -> None:
     """Tell of the batch, not of each event: the raw rows are the record, the news says where to look."""
     moments = [row.occurred_at for row in accepted]
@@ -358,3 +366,6 @@ def _journal(accepted: Sequence[UsageRow], *, result: IntakeResult, actor: Actor
         actor=actor,
         at=at,
     )
+
+
+_joining: Final = Joining(write=_store_joined, size=lambda intake: len(intake.rows), size_max=bodies.EVENTS_MAX)

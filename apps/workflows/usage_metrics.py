@@ -31,7 +31,7 @@ from apps.metering.sources_sql import DELAY_BOUNDS_MS
 from apps.tenancy import context as tenancy_context
 from apps.tenancy import selectors as tenancy_selectors
 from apps.workflows import usage_metrics_sql
-from apps.workflows.usage_intake import IntakeResult
+from apps.workflows.intake_results import IntakeResult
 
 log = structlog.get_logger(__name__)
 

@@ -15,7 +15,7 @@ from apps.metering.inputs import MeterInput
 from apps.metering.models import EventMapping, Meter, UsageCancellation, UsageEvent
 from apps.metering.usage_counters import COUNTED, CounterWindow
 from apps.workflows import clocks, usage_intake
-from apps.workflows.usage_intake import IntakeResult
+from apps.workflows.intake_results import IntakeResult
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 _numbers = itertools.count(1)

@@ -39,7 +39,7 @@ from apps.metering import bodies
 from apps.metering.errors import BatchInvalid, BatchTooLarge
 from apps.metering.sources_sql import SEQUENCE_MAX
 from apps.workflows import usage_intake, usage_metrics
-from apps.workflows.usage_intake import IntakeResult
+from apps.workflows.intake_results import IntakeResult
 
 log = structlog.get_logger(__name__)
 
