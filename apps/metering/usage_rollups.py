@@ -13,7 +13,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any, Final
 
-from apps.common.db import fetch_all
+from apps.common.db import fetch_all, fetch_prepared
 from apps.engine.aggregation import Aggregation
 from apps.metering import usage_rollups_sql
 from apps.metering.models import Meter
@@ -22,6 +22,13 @@ from apps.metering.usage_readings import BEGINNING, hour_of, usage_scope
 SPANS: Final = {"hour": "1 hour", "day": "1 day", "month": "1 month"}
 _MICROSECOND: Final = timedelta(microseconds=1)
 _LAST_KINDS: Final = (Aggregation.LATEST, Aggregation.UNIQUE_COUNT)
+# With the edges of the window, and of whole hours alone.
+_TOTALLED: Final = (usage_rollups_sql.QUANTITY, usage_rollups_sql.QUANTITY_OF_HOURS)
+_STATEMENTS: Final = {
+    Aggregation.WEIGHTED_SUM: (usage_rollups_sql.WEIGHTED, usage_rollups_sql.WEIGHTED_OF_HOURS),
+    Aggregation.LATEST: (usage_rollups_sql.LATEST, usage_rollups_sql.LATEST_OF_HOURS),
+    Aggregation.UNIQUE_COUNT: (usage_rollups_sql.UNIQUE, usage_rollups_sql.UNIQUE_OF_HOURS),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,14 +52,14 @@ class RollupPiece:
 
 def rollup_quantity(*, meter: Meter, scope: Mapping[str, Any]) -> RollupQuantity:
     """Return what a window comes to, exactly; the scope is that of `usage_readings.usage_scope`."""
+    statement = _statement(meter, scope)
     if meter.aggregation == Aggregation.WEIGHTED_SUM:
-        ((count, area, snapshot),) = fetch_all(usage_rollups_sql.WEIGHTED, _weighted(meter, scope))
+        ((count, area, snapshot),) = fetch_prepared(statement, _weighted(meter, scope))
         exact: Decimal | Fraction = _by_time(area, scope["starts_at"], scope["ends_at"])
     elif meter.aggregation in _LAST_KINDS:
-        statement = usage_rollups_sql.LATEST if meter.aggregation == Aggregation.LATEST else usage_rollups_sql.UNIQUE
-        ((count, exact, snapshot),) = fetch_all(statement, _last(meter, scope))
+        ((count, exact, snapshot),) = fetch_prepared(statement, _last(meter, scope))
     else:
-        ((count, total, largest, smallest, snapshot),) = fetch_all(usage_rollups_sql.QUANTITY, scope)
+        ((count, total, largest, smallest, snapshot),) = fetch_prepared(statement, scope)
         exact = _totalled(meter, count, total, largest, smallest)
     return RollupQuantity(exact=exact, event_count=count, snapshot=str(snapshot))
 
@@ -61,6 +68,13 @@ def labels_known(*, meter: Meter, scope: Mapping[str, Any], label_keys: Sequence
     """Return which of the labels a unique count without operations has counted in a window already."""
     asked = {**_last(meter, scope), "label_keys": list(label_keys)}
     return {bytes(key) for (key,) in fetch_all(usage_rollups_sql.LABELS_KNOWN, asked)}
+
+
+def _statement(meter: Meter, scope: Mapping[str, Any]) -> str:
+    """Return the statement for a meter: of rollups alone where the window begins and ends with an hour."""
+    has_edges = scope["starts_at"] < scope["edge_until"] or scope["edge_from"] < scope["ends_at"]
+    with_edges, of_hours = _STATEMENTS.get(Aggregation(meter.aggregation), _TOTALLED)
+    return with_edges if has_edges else of_hours
 
 
 def _totalled(meter: Meter, count: int, total: Any, largest: Any, smallest: Any) -> Decimal | Fraction:

@@ -150,6 +150,8 @@ WIDEN_AGGREGATES = """
 ALTER TABLE metering_usageaggregate
     ADD COLUMN value_min numeric NOT NULL DEFAULT 0,
     ADD COLUMN value_area numeric NOT NULL DEFAULT 0;
+-- Room for the versions that neighbours still see: without it an update moves to another page and touches the index.
+ALTER TABLE metering_usageaggregate SET (fillfactor = 50);
 ALTER TABLE metering_usageevent ADD COLUMN source_sequence bigint;
 """
 NARROW_AGGREGATES = """
@@ -176,7 +178,7 @@ CREATE TABLE metering_usagelast (
     value numeric NOT NULL,
     is_present boolean NOT NULL,
     CONSTRAINT usage_last_once PRIMARY KEY (customer_id, meter_id, hour, subscription_id, dimensions, label_key)
-) WITH (fillfactor = 70);
+) WITH (fillfactor = 50);
 """
 
 # Live usage of one exact window, whatever instants it begins and ends at: what a limit is judged by. Kept by the
@@ -193,7 +195,7 @@ CREATE TABLE metering_usagecounter (
     event_count bigint NOT NULL,
     CONSTRAINT usage_counter_once UNIQUE (customer_id, meter_id, subscription_id, starts_at, ends_at),
     CONSTRAINT usage_counter_has_length CHECK (starts_at < ends_at)
-) WITH (fillfactor = 70);
+) WITH (fillfactor = 20);
 """
 
 # An event that is cancelled counts no more from here on; it stays where it is, and its id stays taken. A reader with an

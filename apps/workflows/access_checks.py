@@ -8,18 +8,17 @@ counters. No invoice, no payment and nothing outside is looked at: access does n
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
-import psycopg
 from django.conf import settings
-from django.db import connection
 from django.db.models import Q
 
 from apps.common.actors import SCHEDULE
+from apps.common.db import fetch_prepared
 from apps.engine.access import AccessDecision, AccessQuestion, LimitState, Policy, decide_access
 from apps.engine.aggregation import Aggregation
 from apps.entitlements import services as entitlement_services
@@ -52,8 +51,7 @@ class _Limit:
     """A limit as it is remembered; unique counts have no counter and are read from the rollups."""
 
     row: UsageLimit
-    policy: Policy
-    is_largest: bool
+    state: LimitState
     is_counted: bool
 
 
@@ -117,13 +115,12 @@ def entitlement_check(
         terms = _terms_read(customer_id, feature_code, at)
         _remember(name, terms)
         read = _read(customer_id, terms.counter_ids)
-    used = {counter_id: units_used for _version, counter_id, units_used in read}
     question = AccessQuestion(
         is_granted=terms.is_granted,
         is_switched_off=terms.is_switched_off,
         asked_units=units,
         ceiling_units=terms.ceiling_units,
-        limits=tuple(_state(limit, used) for limit in terms.limits),
+        limits=tuple([replace(limit.state, used_units=_used(limit, read)) for limit in terms.limits]),
         throttled_rate=Decimal(settings.THROTTLED_RATE_PERCENT).scaleb(-2),
     )
     answer = AccessAnswer(feature_code=feature_code, question=question, decision=decide_access(question))
@@ -149,12 +146,10 @@ def customer_features(*, customer_id: UUID, at: datetime) -> list[str]:
     return sorted(codes)
 
 
-def _read(customer_id: UUID, counter_ids: Sequence[UUID]) -> list[tuple[str, UUID | None, Decimal]]:
-    # Prepared once for each connection, which Django's own cursor does not do: planning would cost as much as reading.
-    # Entering that cursor is what puts the search path on this tenant.
-    with connection.cursor(), connection.wrap_database_errors, psycopg.Cursor(connection.connection) as cursor:
-        cursor.execute(READ_VERSION_AND_COUNTERS, [list(counter_ids), customer_id], prepare=True)
-        return cursor.fetchall()
+def _read(customer_id: UUID, counter_ids: Sequence[UUID]) -> list[tuple[Any, ...]]:
+    if len(counter_ids) == 1:
+        return fetch_prepared(READ_VERSION_AND_COUNTER, (counter_ids[0], customer_id))
+    return fetch_prepared(READ_VERSION_AND_COUNTERS, (list(counter_ids), customer_id))
 
 
 def _holds(terms: _Terms, at: datetime) -> bool:
@@ -224,27 +219,29 @@ def _limits(
         mine, customer_id=customer_id, withdrawn_at__isnull=True, starts_at__lte=at, ends_at__gt=at
     )
     return tuple(
-        _Limit(
-            row=row,
-            policy=Policy(row.on_exceed),
-            is_largest=row.meter.aggregation == Aggregation.MAX,
-            is_counted=row.meter.aggregation != Aggregation.UNIQUE_COUNT,
-        )
+        _Limit(row=row, state=_state(row), is_counted=row.meter.aggregation != Aggregation.UNIQUE_COUNT)
         for row in rows.select_related("meter").order_by("id")
     )
 
 
-def _state(limit: _Limit, used: dict[UUID | None, Decimal]) -> LimitState:
-    row = limit.row
+def _state(row: UsageLimit) -> LimitState:
+    """Return a limit of which nothing is used yet."""
     return LimitState(
         limit_id=str(row.id),
-        policy=limit.policy,
+        policy=Policy(row.on_exceed),
         limit_units=row.limit_units,
-        used_units=used[row.counter_id] if limit.is_counted else metering_limits.units_used(limit=row),
+        used_units=Decimal(0),
         resets_at=row.ends_at,
         is_own_cap=row.origin == LimitOrigin.CUSTOMER,
-        is_largest=limit.is_largest,
+        is_largest=row.meter.aggregation == Aggregation.MAX,
     )
+
+
+def _used(limit: _Limit, read: Sequence[tuple[Any, ...]]) -> Decimal:
+    """Return what is used of a limit: of a counter as it was read, of a unique count from the rollups."""
+    if not limit.is_counted:
+        return metering_limits.units_used(limit=limit.row)
+    return next(Decimal(used) for _version, counter_id, used in read if counter_id == limit.row.counter_id)
 
 
 def _periods(customer_id: UUID, at: datetime) -> list[BillingPeriod]:
