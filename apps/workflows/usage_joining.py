@@ -59,7 +59,9 @@ class Joining(Generic[T, R]):
         with place.guard:
             place.waiting.append(seat)
         with place.writing:
-            if not seat.is_served:
+            # Whoever has the pen need not be the first in line, and must not leave while somebody may still write its
+            # item: it writes for those before it until its own turn has come.
+            while not seat.is_served:
                 self._serve(self._take(place))
         return seat.answer
 

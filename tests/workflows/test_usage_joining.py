@@ -13,7 +13,7 @@ from apps.messaging.models import DomainEvent
 from apps.metering import selectors
 from apps.metering.models import QuarantinedEvent
 from apps.workflows import usage_intake
-from apps.workflows.usage_joining import Joining, _Line
+from apps.workflows.usage_joining import Joining, _Line, _Seat
 from tests.builders import customers, metering
 from tests.races import race
 
@@ -60,6 +60,19 @@ def test_no_more_is_taken_than_there_is_room_for():
     writer, answers = _joined([5, 40, 30, 31, 200], size_max=100)
     assert writer.written == [[5], [40, 30], [31], [200]]
     assert all(answers.values())
+
+
+def test_who_gets_the_pen_before_its_turn_writes_for_those_before_it():
+    """Else its item stays in the line, and is written once more by whoever comes next."""
+    writer = _Writer()
+    writer.may_end.set()
+    joining = Joining(write=writer.write, size=lambda item: item, size_max=100)
+    first = _Seat(90)
+    joining._lines["a"] = _Line(waiting=[first])
+    assert joining.join(line="a", item=50) == "wrote 50"
+    assert (first.answer, first.is_served) == ("wrote 90", True)
+    assert writer.written == [[90], [50]]
+    assert joining._lines["a"].waiting == []
 
 
 def test_what_cannot_be_written_together_is_handed_back_to_each():
