@@ -47,7 +47,7 @@ class IntakeResult:
         }
 
 
-def result_of(verdicts: Mapping[int, EventResult], *, size: int) -> IntakeResult:
+def result_of(*, verdicts: Mapping[int, EventResult], size: int) -> IntakeResult:
     """Return the result of a batch from what became of the events that were not plainly accepted."""
     results = [verdicts[index] for index in sorted(verdicts)]
     counts = {status: sum(1 for r in results if r.status == status) for status in ("duplicate", "conflict", "rejected")}

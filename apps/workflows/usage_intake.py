@@ -285,7 +285,7 @@ class _Intake:
             # What repeats an event that was refused is refused, too: neither is stored.
             is_over = first.key in over and status == "duplicate"
             verdicts[row.position] = _over_limit(row, over[first.key]) if is_over else _repeat(row, status)
-        result = result_of(verdicts, size=len(self._batch.raws))
+        result = result_of(verdicts=verdicts, size=len(self._batch.raws))
         accepted = [row for row in rows if row.position not in verdicts] if verdicts else rows
         with context.request_scope(self._request_id):
             if self._quarantine_mapping is not None and not result.is_clean:
