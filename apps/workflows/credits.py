@@ -18,7 +18,7 @@ from apps.engine.proration import ProrationMode as EngineProration
 from apps.engine.proration import proration_factor
 from apps.engine.tax import tax_decision_from_document
 from apps.invoices import selectors as invoice_selectors
-from apps.invoices.models import InvoiceLine
+from apps.invoices.models import InvoiceKind, InvoiceLine
 from apps.subscriptions.models import BillingPeriod, ProrationMode
 
 
@@ -40,7 +40,8 @@ def fees_served_minor(*, period: BillingPeriod) -> int:
     Return what was billed in advance for the time of a period, before tax, in minor units without parts.
 
     Of a fee that reaches past the period's end, only the period's part is counted: the rest is given back, or is for
-    the time after a pause.
+    the time after a pause. What the period's own document bills is not billed in advance, though that may be final when
+    the period is rated again.
     """
     source = period.prepaid_by or period
     served = periods.Period(period.starts_at, period.ends_at)
@@ -48,6 +49,8 @@ def fees_served_minor(*, period: BillingPeriod) -> int:
     for line in invoice_selectors.fixed_lines_billed(
         subscription_id=period.subscription_id, service_starts_at=source.starts_at
     ):
+        if line.invoice.billing_period_id == period.id and line.invoice.kind == InvoiceKind.CYCLE:
+            continue
         part = _part_of(line, served, period)
         total_minor += line.net_minor * part.numerator // part.denominator
     return total_minor
