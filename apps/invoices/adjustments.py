@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from uuid import UUID
 
-from django.db.models import Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet, Sum
 
 from apps.audit import services as audit_services
 from apps.common import ids, locks
@@ -14,9 +14,10 @@ from apps.engine.draft_values import InvoiceDraft
 from apps.invoices.adjustment_models import Adjustment, AdjustmentLine, AdjustmentReason, AdjustmentStatus
 from apps.invoices.errors import AdjustmentDecided, AdjustmentInvalid, AdjustmentNeedsAnother, AdjustmentUnknown
 from apps.invoices.inputs import AdjustmentInput
-from apps.invoices.models import Invoice
+from apps.invoices.models import Invoice, InvoiceKind, InvoiceStatus
 from apps.lifecycle.services import transition_apply
 from apps.messaging import services as messaging_services
+from apps.subscriptions.models import BillingPeriod, BillingPeriodStatus
 
 # What re-rating a period has settled. Late usage that was rejected is settled, too, by the decision not to bill it; a
 # price that was rejected never held.
@@ -220,6 +221,14 @@ def settled_lines(*, period_id: UUID) -> list[AdjustmentLine]:
     return list(lines.order_by("adjustment_id", "position"))
 
 
+def waived_minor(*, period_id: UUID) -> int:
+    """Return what late usage of a period came to that was decided not to be billed, or given back, in minor units."""
+    waived = Adjustment.objects.filter(
+        billing_period_id=period_id, reason_code=AdjustmentReason.LATE_USAGE, status=AdjustmentStatus.REJECTED
+    )
+    return int(waived.aggregate(total=Sum("amount_minor"))["total"] or 0)
+
+
 def price_waiting(*, period_id: UUID) -> Adjustment | None:
     """Return the adjustment by which other terms for a period wait for a decision, if there is one."""
     return Adjustment.objects.filter(
@@ -241,8 +250,21 @@ def adjustments_queryset() -> QuerySet[Adjustment]:
 
 
 def adjustments_unplaced(*, limit: int) -> list[Adjustment]:
-    """Return approved adjustments that stand on no document, those that want one of their own first."""
-    waiting = Adjustment.objects.filter(status=AdjustmentStatus.APPROVED, invoice__isnull=True)
+    """
+    Return approved adjustments that no further document takes up, those that want one of their own first.
+
+    A further document is of a period that is not closed, or a draft. What comes to nothing only ever joins another.
+    """
+    same = {"customer_id": OuterRef("customer_id"), "currency": OuterRef("currency")}
+    drafts = Invoice.objects.filter(**same, kind=InvoiceKind.CYCLE, status=InvoiceStatus.DRAFT)
+    ahead = BillingPeriod.objects.filter(
+        subscription__customer_id=OuterRef("customer_id"), plan_version__currency=OuterRef("currency")
+    ).exclude(status=BillingPeriodStatus.CLOSED)
+    waiting = Adjustment.objects.filter(
+        Q(is_alone=True) | (~Q(amount_minor=0) & ~Exists(ahead) & ~Exists(drafts)),
+        status=AdjustmentStatus.APPROVED,
+        invoice__isnull=True,
+    )
     return list(waiting.select_related("customer__test_clock").order_by("-is_alone", "decided_at", "id")[:limit])
 
 

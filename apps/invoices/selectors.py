@@ -128,13 +128,6 @@ def customers_with_usage_drafts() -> list[UUID]:
     return list(drafts.order_by("customer_id").values_list("customer_id", flat=True).distinct())
 
 
-def cycle_drafts_of(*, customer_id: UUID, currency: str) -> QuerySet[Invoice]:
-    """Return the drafts of a customer's closed periods in a currency: they take in what waits for a document."""
-    return Invoice.objects.filter(
-        customer_id=customer_id, currency=currency, kind=InvoiceKind.CYCLE, status=InvoiceStatus.DRAFT
-    ).order_by("id")
-
-
 def drafts_due(*, at: datetime) -> QuerySet[Invoice]:
     """
     Return drafts whose grace is over by their customer's own clock, oldest first.

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
-from django.db.models import Count, QuerySet
+from django.db.models import Count, F, Q, QuerySet
 
 from apps.audit import services as audit_services
 from apps.common import locks
@@ -24,6 +24,7 @@ from apps.metering.models import (
     LateUsageStatus,
     Meter,
     UsageEvent,
+    UsageFollower,
     UsageWindow,
 )
 from apps.metering.usage_readings import usage_scope
@@ -113,11 +114,17 @@ def late_usage_hold(*, source_id: UUID) -> list[LateUsage]:
 
 
 @unit_of_work
-def usage_windows_move(*, source_id: UUID, snapshots: Mapping[UUID, str]) -> None:
-    """Let the windows of a period be accounted for as they were read now, by meter."""
-    rows = UsageWindow.objects.filter(source_id=source_id, meter_id__in=snapshots)
+def usage_windows_move(*, source_id: UUID, snapshots: Mapping[UUID, str], waiting: Iterable[LateUsage]) -> None:
+    """
+    Let the windows of a period be accounted for as they were read now, by meter.
+
+    :param waiting: held late usage; where its meter was not read, its window is accounted for up to the follower
+    """
+    unread = [late.window_id for late in waiting if late.window.meter_id not in snapshots]
+    passed = UsageFollower.objects.get().done_snapshot if unread else ""
+    rows = UsageWindow.objects.filter(Q(source_id=source_id, meter_id__in=snapshots) | Q(id__in=unread))
     for window in locks.get_many_for_update(UsageWindow, rows.values_list("id", flat=True)):
-        window.snapshot = snapshots[window.meter_id]
+        window.snapshot = snapshots.get(window.meter_id, passed)
         window.save(update_fields=["snapshot"])
 
 
@@ -170,12 +177,14 @@ def late_usage_of(*, adjustment_id: UUID) -> list[LateUsage]:
 
 
 def sources_open(*, limit: int, source_ids: Iterable[UUID] | None = None) -> list[UUID]:
-    """Return the periods for which usage came late and is not settled, those that wait longest first."""
+    """Return the periods for which usage came late and is not settled: first those that nobody has looked at yet."""
     rows = LateUsage.objects.filter(status=LateUsageStatus.FOUND)
     if source_ids is not None:
         rows = rows.filter(window__source_id__in=list(source_ids))
-    ordered = rows.order_by("estimated_at", "first_received_at").values_list("window__source_id", flat=True)
-    return list(dict.fromkeys(ordered[: limit * 4]))[:limit]
+    # Those that wait for a person are looked at over and over; however many they are, new ones come before them.
+    ordered = rows.order_by(F("estimated_at").asc(nulls_first=True), "first_received_at")
+    found = ordered.values_list("window__source_id", flat=True)
+    return list(dict.fromkeys(found[: limit * 4]))[:limit]
 
 
 def late_usage_queryset() -> QuerySet[LateUsage]:

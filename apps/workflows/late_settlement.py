@@ -37,6 +37,7 @@ from apps.workflows.errors import ReratingRefused
 log = structlog.get_logger(__name__)
 
 PERIODS_MAX = 500
+_WAIVED_BEFORE = "Late usage of this period was waived, and this goes the other way: see what of it was ever billed."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +60,7 @@ def late_usage_settle(*, period_id: UUID, actor: Actor, at: datetime) -> Settlem
     period, waiting, at = _held(period_id, at)
     place = _place(period, waiting)
     if place is Place.NOTHING_DUE:
+        late_usage.usage_windows_move(source_id=period.id, snapshots={}, waiting=waiting)
         sentence = "Its period bills no usage: it falls into a trial or a pause."
         return _nothing_due(period, waiting, place=place, sentence=sentence, actor=actor, at=at)
     if place in (Place.DRAFT, Place.OWN_PERIOD):
@@ -71,28 +73,34 @@ def late_usage_settle(*, period_id: UUID, actor: Actor, at: datetime) -> Settlem
     if superseded:
         rated = rerating.period_rerate(period=period)
     if not rated.differences:
-        late_usage.usage_windows_move(source_id=period.id, snapshots=rated.snapshots)
+        late_usage.usage_windows_move(source_id=period.id, snapshots=rated.snapshots, waiting=waiting)
         sentence = "The period comes to the same amounts with it."
         return _nothing_due(period, waiting, place=place, sentence=sentence, actor=actor, at=at)
     policies = _policies(period, waiting)
     # A document that asks for nothing would only be a sheet of paper.
     is_alone = place is Place.OWN_DOCUMENT and rated.amount_minor != 0
-    adjustment = _adjustment_of(rated, reason=AdjustmentReason.LATE_USAGE, is_alone=is_alone, actor=actor, at=at)
+    # What was never paid may be a part of it: nobody gives that back, or bills it anew, by rule.
+    undoes_waived = adjustments.waived_minor(period_id=period.id) * rated.amount_minor < 0
+    adjustment = _adjustment_of(
+        rated,
+        reason=AdjustmentReason.LATE_USAGE,
+        is_alone=is_alone,
+        actor=actor,
+        at=at,
+        comment=_WAIVED_BEFORE if undoes_waived else "",
+    )
     bound = min(policy.approved_up_to for policy in policies)
     bound_minor = round_to_minor(bound, currency=rated.invoice.currency, rounding=Rounding.FLOOR)
-    if is_approved_by_rule(amount_minor=rated.amount_minor, bound_minor=bound_minor):
+    if is_approved_by_rule(amount_minor=rated.amount_minor, bound_minor=bound_minor) and not undoes_waived:
         comment = "Within the amount that is approved by rule."
         adjustment = adjustments.adjustment_approve_by_rule(adjustment_id=adjustment.id, comment=comment, at=at)
         if is_alone:
             adjusting.adjustment_bill_alone(adjustment_id=adjustment.id, actor=actor, at=at)
     if superseded:
         late_usage.late_usage_point(from_adjustments=superseded, to_adjustment=adjustment.id)
-    late_usage.usage_windows_move(source_id=period.id, snapshots=rated.snapshots)
+    late_usage.usage_windows_move(source_id=period.id, snapshots=rated.snapshots, waiting=waiting)
     sentence = _sentence(adjustment)
-    for late in waiting:
-        late_usage.late_usage_resolve(
-            late=late, action="adjust", resolution=sentence, adjustment_id=adjustment.id, actor=actor, at=at
-        )
+    _resolve(waiting, action="adjust", sentence=sentence, adjustment=adjustment, actor=actor, at=at)
     return Settlement(period=period, place=place, sentence=sentence, adjustment=adjustment)
 
 
@@ -102,16 +110,19 @@ def late_usage_waive(*, period_id: UUID, comment: str, actor: Actor, at: datetim
     Decide not to bill what came late for a period, up to now; what was given up is kept with the reason.
 
     :raises AdjustmentInvalid: if no reason is given
+    :raises ReratingRefused: if other terms for it wait for a decision, so that nobody can say what is given up
     """
     if not comment.strip():
         raise AdjustmentInvalid("Say why it is not billed; the reason stays with it.")
     period, waiting, at = _held(period_id, at)
+    _ensure_price_decided(period)
     adjustment = None
     try:
         rated = rerating.period_rerate(period=period)
     except ReratingRefused:
         # Nobody can say what it would have come to; it is given up all the same.
         rated = None
+        late_usage.usage_windows_move(source_id=period.id, snapshots={}, waiting=waiting)
     if rated is not None:
         _estimate_set(waiting, rated, at=at)
         if rated.differences:
@@ -119,17 +130,9 @@ def late_usage_waive(*, period_id: UUID, comment: str, actor: Actor, at: datetim
                 rated, reason=AdjustmentReason.LATE_USAGE, is_alone=False, actor=SCHEDULE, at=at
             )
             adjustments.adjustment_reject(adjustment_id=adjustment.id, comment=comment, actor=actor, at=at)
-        late_usage.usage_windows_move(source_id=period.id, snapshots=rated.snapshots)
+        late_usage.usage_windows_move(source_id=period.id, snapshots=rated.snapshots, waiting=waiting)
     sentence = f"Waived by {actor.label}: {comment}"
-    for late in waiting:
-        late_usage.late_usage_resolve(
-            late=late,
-            action="waive",
-            resolution=sentence,
-            adjustment_id=None if adjustment is None else adjustment.id,
-            actor=actor,
-            at=at,
-        )
+    _resolve(waiting, action="waive", sentence=sentence, adjustment=adjustment, actor=actor, at=at)
     return Settlement(period=period, place=Place.ADJUSTMENT, sentence=sentence, adjustment=adjustment)
 
 
@@ -153,21 +156,24 @@ def adjustment_reject(*, adjustment_id: UUID, comment: str, actor: Actor, at: da
     """
     Decide against a difference; the late usage behind it is waived with the reason.
 
+    Against another price nothing is said of the usage: what came late for the period is owed as it was priced then.
+
     :raises AdjustmentDecided: if it was decided before
     :raises AdjustmentNeedsAnother: if who made it would decide it
+    :raises ReratingRefused: if it was another price, and the period cannot be rated as it was priced then
     """
     at = _customer_time(adjustment_id, at)
     adjustment = adjustments.adjustment_reject(adjustment_id=adjustment_id, comment=comment, actor=actor, at=at)
     if adjustment.reason_code == AdjustmentReason.LATE_USAGE:
-        for late in late_usage.late_usage_of(adjustment_id=adjustment.id):
-            late_usage.late_usage_resolve(
-                late=late,
-                action="waive",
-                resolution=f"Rejected by {actor.label}: {comment}",
-                adjustment_id=adjustment.id,
-                actor=actor,
-                at=at,
-            )
+        waived, sentence = (
+            late_usage.late_usage_of(adjustment_id=adjustment.id),
+            f"Rejected by {actor.label}: {comment}",
+        )
+        _resolve(waived, action="waive", sentence=sentence, adjustment=adjustment, actor=actor, at=at)
+    if adjustment.reason_code == AdjustmentReason.PRICING_RULE and adjustment.billing_period_id is not None:
+        settled = late_usage_settle(period_id=adjustment.billing_period_id, actor=SCHEDULE, at=at).adjustment
+        if settled is not None:
+            late_usage.late_usage_point(from_adjustments=[adjustment.id], to_adjustment=settled.id)
     return adjustment
 
 
@@ -206,17 +212,13 @@ def period_reprice(
     )
     if superseded:
         late_usage.late_usage_point(from_adjustments=superseded, to_adjustment=adjustment.id)
-    late_usage.usage_windows_move(source_id=period.id, snapshots=rated.snapshots)
-    for late in waiting:
-        _estimate_set([late], rated, at=at)
-        late_usage.late_usage_resolve(
-            late=late,
-            action="adjust",
-            resolution=_sentence(adjustment),
-            adjustment_id=adjustment.id,
-            actor=actor,
-            at=at,
-        )
+    # What its other meters have is billed now, so what comes later of them is late.
+    late_usage.usage_windows_close(
+        windows=rated.windows(), source_type=BillingPeriod.entity_type(), source_id=period.id, at=at
+    )
+    late_usage.usage_windows_move(source_id=period.id, snapshots=rated.snapshots, waiting=waiting)
+    _estimate_set(waiting, rated, at=at)
+    _resolve(waiting, action="adjust", sentence=_sentence(adjustment), adjustment=adjustment, actor=actor, at=at)
     return rated
 
 
@@ -258,6 +260,7 @@ def late_usage_estimate(*, period_id: UUID, at: datetime) -> None:
     """
     period, waiting, at = _held(period_id, at)
     if _place(period, waiting) in (Place.ADJUSTMENT, Place.OWN_DOCUMENT):
+        _ensure_price_decided(period)
         _estimate_set(waiting, rerating.period_rerate(period=period), at=at)
     for late in waiting:
         late_usage.late_usage_note(late=late, waits_because="The policy leaves it to a person: settle or waive it.")
@@ -270,12 +273,7 @@ def adjustments_alone_due(*, at: datetime) -> int:
     for adjustment in adjustments.adjustments_unplaced(limit=PERIODS_MAX):
         customer_now = customer_selectors.customer_now(customer=adjustment.customer, at=at)
         assert adjustment.decided_at is not None  # noqa: S101  approved ones have it, by constraint
-        is_due = adjustment.is_alone or (
-            adjustment.amount_minor != 0
-            and adjustment.decided_at + wait <= customer_now
-            and not _has_document_ahead(adjustment)
-        )
-        if not is_due:
+        if not adjustment.is_alone and adjustment.decided_at + wait > customer_now:
             continue
         try:
             adjusting.adjustment_bill_alone(adjustment_id=adjustment.id, actor=SCHEDULE, at=customer_now)
@@ -283,15 +281,6 @@ def adjustments_alone_due(*, at: datetime) -> int:
         except (DomainError, EngineError) as error:
             log.warning("adjustment not billed", adjustment=adjustment.public_id, detail=error.detail)
     return count
-
-
-def _has_document_ahead(adjustment: Adjustment) -> bool:
-    """Return whether a further document in the currency will come: a period that is not closed, or a draft."""
-    customer_id, currency = adjustment.customer_id, adjustment.currency
-    ahead = BillingPeriod.objects.filter(
-        subscription__customer_id=customer_id, plan_version__currency=currency
-    ).exclude(status="CLOSED")
-    return ahead.exists() or invoice_selectors.cycle_drafts_of(customer_id=customer_id, currency=currency).exists()
 
 
 def _held(period_id: UUID, at: datetime) -> tuple[BillingPeriod, list[LateUsage], datetime]:
@@ -326,11 +315,18 @@ def _document_state(period: BillingPeriod) -> DocumentState:
 def _nothing_due(
     period: BillingPeriod, waiting: list[LateUsage], *, place: Place, sentence: str, actor: Actor, at: datetime
 ) -> Settlement:
-    for late in waiting:
-        late_usage.late_usage_resolve(
-            late=late, action="settle", resolution=sentence, adjustment_id=None, actor=actor, at=at
-        )
+    _resolve(waiting, action="settle", sentence=sentence, adjustment=None, actor=actor, at=at)
     return Settlement(period=period, place=place, sentence=sentence)
+
+
+def _resolve(
+    found: list[LateUsage], *, action: str, sentence: str, adjustment: Adjustment | None, actor: Actor, at: datetime
+) -> None:
+    adjustment_id = None if adjustment is None else adjustment.id
+    for late in found:
+        late_usage.late_usage_resolve(
+            late=late, action=action, resolution=sentence, adjustment_id=adjustment_id, actor=actor, at=at
+        )
 
 
 def _ensure_price_decided(period: BillingPeriod) -> None:

@@ -62,6 +62,18 @@ class Rerating:
         """Return the difference before tax, in minor units; above zero the customer owes it."""
         return self.owed_minor - self.billed_minor
 
+    def windows(self) -> Iterator[WindowInput]:
+        """Yield the windows that were read, those of meters among them that the document did not bill."""
+        for meter_id, snapshot in self.snapshots.items():
+            yield WindowInput(
+                customer_id=self.invoice.customer_id,
+                subscription_id=self.period.subscription_id,
+                meter_id=meter_id,
+                starts_at=self.period.starts_at,
+                ends_at=self.period.ends_at,
+                snapshot=snapshot,
+            )
+
 
 def period_rerate(*, period: BillingPeriod, version: PlanVersion | None = None) -> Rerating:
     """
