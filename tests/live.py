@@ -86,7 +86,7 @@ def web_server(*, database_name: str, workers: int = 1) -> Iterator[int]:
     }
     command = [
         sys.executable, "-m", "granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(port),
-        "--workers", str(workers), "--blocking-threads", "4", "--no-ws", "--log-level", "warning",
+        "--workers", str(workers), "--blocking-threads", "16", "--no-ws", "--log-level", "warning",
         "billing_site.wsgi:application",
     ]  # fmt: skip
     process = subprocess.Popen(command, env=environment, cwd=database.ROOT, start_new_session=True)

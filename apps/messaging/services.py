@@ -36,6 +36,45 @@ class ClaimedMessage:
     event_id: UUID
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FirstNews:
+    """The first that is told of an aggregate; its id is new, so nobody else can be numbering its news."""
+
+    topic: str
+    aggregate_type: str
+    aggregate_id: UUID
+    payload: Mapping[str, Any]
+    actor: Actor
+    at: datetime
+    request_id: str
+
+
+@unit_of_work
+def first_events_publish(*, news: Sequence[FirstNews]) -> None:
+    """Append the first event of each aggregate to the journal, and its outbox messages; one statement for all."""
+    events = DomainEvent.objects.bulk_create(
+        DomainEvent(
+            topic=first.topic,
+            aggregate_type=first.aggregate_type,
+            aggregate_id=first.aggregate_id,
+            sequence=1,
+            payload=dict(first.payload),
+            actor_kind=first.actor.kind.value,
+            actor_label=first.actor.label[:200],
+            at=first.at,
+            request_id=first.request_id,
+        )
+        for first in news
+    )
+    messages = [
+        OutboxMessage(event=event, handler=handler, aggregate_id=event.aggregate_id)
+        for event in events
+        for handler in handlers_of(event.topic)
+    ]
+    if messages:
+        OutboxMessage.objects.bulk_create(messages)
+
+
 @unit_of_work
 def event_publish(
     *,

@@ -21,6 +21,7 @@ from apps.common import context, ids
 from apps.common.actors import Actor
 from apps.common.db import require_tenant, unit_of_work
 from apps.messaging import services as messaging_services
+from apps.messaging.services import FirstNews
 from apps.metering import bodies
 from apps.metering import selectors as metering_selectors
 from apps.metering import services as metering_services
@@ -123,10 +124,11 @@ def _store_joined(intakes: Sequence["_Intake"]) -> list[IntakeResult] | None:
             received_at = max(intake.at for intake in intakes)
             metering_services.usage_keys_store(rows=rows, at=received_at, is_repeat_expected=False)
             concluded = [intake.conclude(over={}, repeats={}) for intake in intakes]
-            metering_services.usage_events_store(rows=[row for _result, accepted in concluded for row in accepted])
+            messaging_services.first_events_publish(news=[done.news for done in concluded if done.news is not None])
+            metering_services.usage_events_store(rows=[row for done in concluded for row in done.accepted])
     except (IntegrityError, OperationalError):
         return None
-    return [result for result, _accepted in concluded]
+    return [done.result for done in concluded]
 
 
 def _store_alone(intake: "_Intake") -> IntakeResult:
@@ -184,6 +186,15 @@ def quarantine_replay(*, quarantined_id: UUID, actor: Actor, at: datetime) -> In
 
 class _LimitsMoved(Exception):
     """Customers of the batch have limits that nobody knew of when it was judged."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Concluded:
+    """What a batch came to: the answer, the events that are to be written, and the news of them."""
+
+    result: IntakeResult
+    accepted: Sequence[UsageRow]
+    news: FirstNews | None
 
 
 class _Intake:
@@ -257,16 +268,16 @@ class _Intake:
         repeats = metering_services.usage_keys_store(
             rows=admitted, at=self.at, is_repeat_expected=self.is_repeat_expected, known_since=self._known_since
         )
-        result, accepted = self.conclude(over=over, repeats=repeats)
+        done = self.conclude(over=over, repeats=repeats)
+        if done.news is not None:
+            messaging_services.first_events_publish(news=[done.news])
         # Last, because from here to the commit others who write for the same customers wait for their totals.
-        metering_services.usage_events_store(rows=accepted, stands_for=self._stands_for())
-        return result
+        metering_services.usage_events_store(rows=done.accepted, stands_for=self._stands_for())
+        return done.result
 
-    def conclude(
-        self, *, over: Mapping[bytes, Refusal], repeats: Mapping[bytes, str]
-    ) -> tuple[IntakeResult, Sequence[UsageRow]]:
+    def conclude(self, *, over: Mapping[bytes, Refusal], repeats: Mapping[bytes, str]) -> "_Concluded":
         """
-        Keep what is refused and tell the journal; return the answer, and the events that are to be written.
+        Keep what is refused; return the answer, what is to be told of it, and the events that are to be written.
 
         :param over: what limits refused, by key
         :param repeats: "duplicate" or "conflict" for each key that is stored already
@@ -287,12 +298,34 @@ class _Intake:
             verdicts[row.position] = _over_limit(row, over[first.key]) if is_over else _repeat(row, status)
         result = result_of(verdicts=verdicts, size=len(self._batch.raws))
         accepted = [row for row in rows if row.position not in verdicts] if verdicts else rows
-        with context.request_scope(self._request_id):
-            if self._quarantine_mapping is not None and not result.is_clean:
-                self._quarantine(result, self._quarantine_mapping)
-            if result.accepted:
-                _journal(accepted, result=result, actor=self._actor, at=self.at)
-        return result, accepted
+        if self._quarantine_mapping is not None and not result.is_clean:
+            self._quarantine(result, self._quarantine_mapping)
+        return _Concluded(result, accepted, self._news(result, accepted) if result.accepted else None)
+
+    def _news(self, result: IntakeResult, accepted: Sequence[UsageRow]) -> FirstNews:
+        """Tell of the batch, not of each event: the raw rows are the record, the news says where to look."""
+        moments = [row.occurred_at for row in accepted]
+        sources = sorted({str(row.event.source) for row in accepted})
+        batch_id = ids.new_id()
+        return FirstNews(
+            topic="usage.recorded",
+            aggregate_type="metering.usagebatch",
+            aggregate_id=batch_id,
+            payload={
+                "id": ids.to_public(prefix="ubt", value=batch_id),
+                "accepted": result.accepted,
+                "duplicates": result.duplicates,
+                "conflicts": result.conflicts,
+                "rejected": result.rejected,
+                "occurred_from": min(moments).isoformat(),
+                "occurred_until": max(moments).isoformat(),
+                "customers": len({row.customer_id for row in accepted}),
+                "sources": sources[:SOURCES_SHOWN_MAX],
+            },
+            actor=self._actor,
+            at=self.at,
+            request_id=self._request_id,
+        )
 
     def _stands_for(self) -> dict[bytes, str]:
         if self._restatement is None:
@@ -340,31 +373,6 @@ def _refused(raw: bytes, event: CanonicalEvent, result: EventResult) -> RefusedE
         source=(event.source or "").replace("\0", "")[:255],
         event_id=(event.id or "").replace("\0", "")[:255],
         customer_reference=(event.customer or "").replace("\0", "")[:255],
-    )
-
-
-def _journal(accepted: Sequence[UsageRow], *, result: IntakeResult, actor: Actor, at: datetime) -> None:
-    """Tell of the batch, not of each event: the raw rows are the record, the news says where to look."""
-    moments = [row.occurred_at for row in accepted]
-    sources = sorted({str(row.event.source) for row in accepted})
-    batch_id = ids.new_id()
-    messaging_services.event_publish(
-        topic="usage.recorded",
-        aggregate_type="metering.usagebatch",
-        aggregate_id=batch_id,
-        payload={
-            "id": ids.to_public(prefix="ubt", value=batch_id),
-            "accepted": result.accepted,
-            "duplicates": result.duplicates,
-            "conflicts": result.conflicts,
-            "rejected": result.rejected,
-            "occurred_from": min(moments).isoformat(),
-            "occurred_until": max(moments).isoformat(),
-            "customers": len({row.customer_id for row in accepted}),
-            "sources": sources[:SOURCES_SHOWN_MAX],
-        },
-        actor=actor,
-        at=at,
     )
 
 

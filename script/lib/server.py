@@ -305,7 +305,7 @@ def web_service(settings: Settings, launch: Launch) -> Service:
     """Return the web server as a service."""
     log = settings.log_dir / "web.log"
     command = [sys.executable, "-m", "granian", "--interface", "wsgi", "--host", settings.host]
-    command += ["--port", str(settings.port), "--workers", str(settings.web_workers), "--blocking-threads", "4"]
+    command += ["--port", str(settings.port), "--workers", str(settings.web_workers), "--blocking-threads", "16"]
     command += ["--no-ws", "--respawn-failed-workers", "--workers-kill-timeout", "5", "billing_site.wsgi:application"]
     return Service(name="web", start=lambda: launch(command, log=log), log=log, stop_seconds=10.0)
 

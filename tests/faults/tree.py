@@ -69,7 +69,7 @@ class WebTree:
         """Start and wait until it accepts connections."""
         command = [
             sys.executable, "-m", "granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(self.port),
-            "--workers", str(self._workers), "--blocking-threads", "4", "--no-ws", "--log-level", "warning",
+            "--workers", str(self._workers), "--blocking-threads", "16", "--no-ws", "--log-level", "warning",
             "--respawn-failed-workers", "--workers-kill-timeout", "5", "billing_site.wsgi:application",
         ]  # fmt: skip
         with self._log.open("ab") as log:
