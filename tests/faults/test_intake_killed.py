@@ -95,7 +95,7 @@ def _die_at_copy(number: int) -> Callable[[], None]:
 
 
 def _die_at_news() -> None:
-    usage_intake.messaging_services.event_publish = _die
+    usage_intake.messaging_services.first_events_publish = _die
 
 
 def _nothing() -> None:

@@ -60,7 +60,7 @@ def test_a_failure_after_the_write_takes_everything_back(customer, at, monkeypat
     def fail(**_arguments):
         raise RuntimeError("the journal cannot be written")
 
-    monkeypatch.setattr(messaging_services, "event_publish", fail)
+    monkeypatch.setattr(messaging_services, "first_events_publish", fail)
     with pytest.raises(RuntimeError):
         metering.send(metering.event(), metering.event(customer="nobody"), at=at)
     assert _counts() == (0, 0, 0)
