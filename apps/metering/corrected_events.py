@@ -128,10 +128,14 @@ def event_by_key(key: UUID) -> UsageEvent | None:
     return events.order_by("-received_at").first()
 
 
-def units_of(*, keys: Collection[str]) -> dict[tuple[UUID, UUID], tuple[int, Decimal]]:
-    """Return events and units by (customer, meter) that these stored events are, cancelled or not."""
-    rows = fetch_all(corrections_sql.UNITS_OF_EVENTS, _by_key(keys)) if keys else []
-    return {(customer_id, meter_id): (count, units) for customer_id, meter_id, count, units in rows}
+def units_of(*, keys: Collection[str]) -> dict[tuple[UUID, UUID], dict[str, Decimal]]:
+    """Return the units by (customer, meter) and place that these stored events are, cancelled or not."""
+    found: dict[tuple[UUID, UUID], dict[str, Decimal]] = {}
+    for customer_id, meter_id, place, units in (
+        fetch_all(corrections_sql.UNITS_OF_EVENTS, _by_key(keys)) if keys else []
+    ):
+        found.setdefault((customer_id, meter_id), {})[place] = units
+    return found
 
 
 def keys_older_than_meter(

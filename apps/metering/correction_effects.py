@@ -46,13 +46,18 @@ class MeterMonth:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EffectLine:
-    """What one meter and customer come to: units before and after, in a month where the window matters."""
+    """
+    What one meter and customer come to: units before and after, in a month where the window matters.
+
+    `units_moved` counts what went elsewhere, too: to another instant, subscription or price.
+    """
 
     customer_id: UUID
     meter_id: UUID
     month: date | None
     units_before: Decimal
     units_after: Decimal
+    units_moved: Decimal
 
     @property
     def units_change(self) -> Decimal:
@@ -69,8 +74,8 @@ class Effect:
 
     @property
     def units_max(self) -> Decimal:
-        """Return the largest change, up or down, of any one meter and customer."""
-        return max((abs(line.units_change) for line in self.lines), default=Decimal(0))
+        """Return the most units that come or go anywhere, of any one meter and customer."""
+        return max((line.units_moved for line in self.lines), default=Decimal(0))
 
     def to_document(self) -> dict[str, Any]:
         """Return the effect as JSON: totals by meter, and the largest changes one by one."""
@@ -144,18 +149,7 @@ def effect_of(
             "id", flat=True
         )
     )
-    nothing = (0, Decimal(0))
-    lines = [
-        EffectLine(
-            customer_id=customer_id,
-            meter_id=meter_id,
-            month=None,
-            units_before=removed.get((customer_id, meter_id), nothing)[1],
-            units_after=added.get((customer_id, meter_id), nothing)[1],
-        )
-        for customer_id, meter_id in pairs
-        if meter_id in additive
-    ]
+    lines = [_additive_line(pair, removed.get(pair, {}), added.get(pair, {})) for pair in pairs if pair[1] in additive]
     after = months_measure(months=months)
     lines += [
         EffectLine(
@@ -164,11 +158,28 @@ def effect_of(
             month=place.month,
             units_before=before[place],
             units_after=after[place],
+            units_moved=abs(after[place] - before[place]),
         )
         for place in after
         if before[place] != after[place]
     ]
     return Effect(lines=lines, is_whole=len(after) == len(months))
+
+
+def _additive_line(pair: tuple[UUID, UUID], removed: Mapping[str, Decimal], added: Mapping[str, Decimal]) -> EffectLine:
+    nothing = Decimal(0)
+    changes = [added.get(place, nothing) - removed.get(place, nothing) for place in {*removed, *added}]
+    return EffectLine(
+        customer_id=pair[0],
+        meter_id=pair[1],
+        month=None,
+        units_before=sum(removed.values(), nothing),
+        units_after=sum(added.values(), nothing),
+        units_moved=max(
+            sum((change for change in changes if change > 0), nothing),
+            sum((-change for change in changes if change < 0), nothing),
+        ),
+    )
 
 
 def _month_units(meter: Meter, place: MeterMonth) -> Decimal:

@@ -1,6 +1,6 @@
 """How stored events are found by their identity, cancelled in one statement, and what they are for the meters."""
 
-from apps.metering.usage_tables_sql import EVENT_MATCHES, EVENT_VALUE, SINCE_DEFINED, WRITTEN_XID
+from apps.metering.usage_tables_sql import EVENT_DIMENSIONS, EVENT_MATCHES, EVENT_VALUE, SINCE_DEFINED, WRITTEN_XID
 
 # Identity and event were written with one instant, and events are found by it: they have no index of their own by key.
 RECEIVED_AT = """
@@ -39,12 +39,16 @@ ON CONFLICT (event_key) DO NOTHING
 RETURNING replace(event_key::text, '-', '')
 """
 
-# Exact for count and sum, whatever the window; for the others it says which meters and customers are touched.
+# Exact for count and sum, whatever the window; for the others it says which meters and customers are touched. By place:
+# at another instant, for another subscription or of other dimensions, the same units may cost something else.
 UNITS_OF_EVENTS = f"""
-SELECT e.customer_id, m.id, count(*), sum({EVENT_VALUE})
-FROM metering_usageevent e JOIN metering_meter m ON {EVENT_MATCHES}
-WHERE {_BY_KEY}
-GROUP BY 1, 2
+SELECT customer_id, meter_id, place, sum(units) FROM (
+    SELECT e.customer_id, m.id AS meter_id, {EVENT_VALUE} AS units,
+           concat_ws(' ', e.occurred_at, e.subscription_id, {EVENT_DIMENSIONS}) AS place
+    FROM metering_usageevent e JOIN metering_meter m ON {EVENT_MATCHES}
+    WHERE {_BY_KEY}
+) counted
+GROUP BY 1, 2, 3
 """
 
 # Events that a meter would count had it been defined when they were written.

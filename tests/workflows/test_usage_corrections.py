@@ -177,6 +177,23 @@ def test_above_the_bound_it_waits_and_changes_nothing(acme):
     assert readings(acme)["by_sum v1"] == (0, 0)
 
 
+@pytest.mark.parametrize(
+    ("different", "is_alone"),
+    [
+        ({"properties": {"bytes": "5001", "region": "eu"}}, True),
+        ({"properties": {"bytes": "5000", "region": "us"}}, False),
+        ({"occurred_at": "2026-01-11T12:30:00Z"}, False),
+    ],
+)
+def test_units_that_only_move_are_measured_as_well(tenant, different, is_alone):
+    """I09: to another day or another price the same units make another bill; nobody moves many alone."""
+    customers.customer(external_id="acme")
+    metering.meter(code="by_sum", aggregation="sum", value_property="bytes", group_by=["region"])
+    named = sent("one", bytes_="5000")
+    asked = correction({**named, **different}, kind="amend", at=LATER)
+    assert (asked.is_within_bound, asked.status) == (is_alone, "APPLIED" if is_alone else "PENDING_APPROVAL")
+
+
 def test_many_units_of_one_event_wait_as_well(acme):
     named = sent("one", bytes_="5")
     asked = correction({**named, "properties": {"bytes": "5000", "user": "u"}}, kind="amend", at=LATER)
