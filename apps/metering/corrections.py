@@ -33,6 +33,7 @@ from apps.metering.errors import (
     CorrectionNeedsAnother,
     CorrectionUnknown,
 )
+from apps.metering.intake_terms import intake_terms_hold
 
 # What one person may correct alone, where the tenant has not said otherwise.
 EVENTS_MAX_ALONE: Final = 10
@@ -148,6 +149,8 @@ def events_cancel(*, correction_id: UUID, events: Sequence[StoredEvent], at: dat
     """
     if not events:
         return
+    # Like the intake: a counter that is opened now sees all of a cancellation, or the cancellation sees the counter.
+    intake_terms_hold(keys=[])
     parameters = {
         "correction_id": correction_id,
         "at": at,

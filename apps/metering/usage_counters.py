@@ -14,6 +14,7 @@ from uuid import UUID
 
 from apps.common import ids, locks
 from apps.common.db import fetch_all, unit_of_work
+from apps.customers.models import Customer
 from apps.engine.aggregation import Aggregation
 from apps.metering import usage_counters_sql
 from apps.metering.intake_terms import TERMS_LOCK
@@ -23,7 +24,8 @@ from apps.metering.usage_tables_sql import NO_SUBSCRIPTION
 
 # What a counter follows by itself; of the other aggregations it counts events only.
 COUNTED: Final = (Aggregation.COUNT, Aggregation.SUM, Aggregation.MAX)
-# No event may lie further ahead than a day, whatever a tenant allows: a window beyond that is empty for sure.
+# No event may lie further ahead of its customer's clock than a day, whatever a tenant allows: a window beyond that is
+# empty for sure.
 _AHEAD_MAX: Final = timedelta(days=1)
 
 
@@ -49,14 +51,14 @@ def usage_counters_open(*, windows: Sequence[CounterWindow], at: datetime) -> li
     """
     Return the ids of the counters of these windows, in their order, opening those that are not there yet.
 
-    Windows that lie more than a day ahead are opened without stopping the intake; for the others it is held until this
-    unit of work ends, so open many at once and ahead of time.
+    Windows that lie more than a day ahead are opened without stopping the intake; for the others, and for customers on
+    a test clock, it is held until this unit of work ends, so open many at once and ahead of time.
 
     :raises django.db.OperationalError: if a batch that is being taken in does not end within LOCK_WAIT_MS_MAX
     """
     found = _counters_found(windows)
     missing = [window for window in windows if window.natural_key not in found]
-    if any(window.starts_at - at <= _AHEAD_MAX for window in missing):
+    if any(window.starts_at - at <= _AHEAD_MAX for window in missing) or _is_any_on_test_clock(missing):
         locks.advisory_lock(TERMS_LOCK)
     # In the order of the key, because another opening may be writing the same ones.
     for window in sorted(missing, key=lambda window: window.natural_key):
@@ -93,6 +95,12 @@ def usage_counter_read(*, counter_id: UUID) -> Decimal:
     """Return what is used of a window, by its primary key."""
     ((used,),) = fetch_all(usage_counters_sql.READ, [counter_id])
     return Decimal(used)
+
+
+def _is_any_on_test_clock(windows: Sequence[CounterWindow]) -> bool:
+    # Such a clock may be anywhere, and a window far ahead of ours be full by it.
+    customers = {window.customer_id for window in windows}
+    return bool(customers) and Customer.objects.filter(id__in=customers, test_clock__isnull=False).exists()
 
 
 def _counters_found(

@@ -1,12 +1,14 @@
 """Rollups and counters while several write at once, on real commits."""
 
+import threading
 from datetime import timedelta
 from functools import partial
 
 import pytest
+from django.db import transaction
 
 from apps.common import ids
-from apps.metering import selectors, usage_counters
+from apps.metering import corrected_events, corrections, event_identity, selectors, usage_counters
 from apps.metering.models import UsageCounter, UsageEvent
 from tests.apps.metering.readings import DAY
 from tests.builders import customers, metering
@@ -116,3 +118,58 @@ def test_a_counter_opened_while_events_pour_in_is_exact(committed_tenant, at):
     assert answers[:4] == [200] * 4
     assert answers[4] == answers[5]
     assert usage_counters.usage_counter_read(counter_id=answers[4][0]) == 400
+
+
+def _opened_beside(schema_name, *, write, opened) -> None:
+    """Open counters while a transaction has written and not committed; the counter must know of it."""
+    has_written = threading.Event()
+
+    def hold() -> None:
+        with transaction.atomic():
+            write()
+            has_written.set()
+            # Long enough for the other to begin; it waits for our commit, or misses what we wrote.
+            threading.Event().wait(0.5)
+
+    def open_() -> list:
+        assert has_written.wait(timeout=10)
+        return opened()
+
+    answers = race(schema_name, [hold, open_])
+    assert [answer for answer in answers if isinstance(answer, Exception)] == []
+
+
+def test_a_counter_far_ahead_waits_for_events_of_customers_on_a_test_clock(committed_tenant, at):
+    """S056: by their clock the window has begun, so it is not empty for being far ahead of ours."""
+    code = f"clock-{ids.new_id()}"
+    clock = customers.test_clock(now_at=at + timedelta(days=60), name=code)
+    customer = customers.customer(external_id=code, test_clock=clock)
+    meter = metering.meter(code="clocked", event_type=f"{code}.call")
+    event = partial(metering.event, customer=code, type=f"{code}.call", occurred_at=clock.now_at.isoformat())
+    assert metering.send(event(), at=at).accepted == 1
+    window = (clock.now_at - timedelta(hours=1), clock.now_at + timedelta(hours=1))
+    windows = metering.counter_windows([meter], customer, window)
+    _opened_beside(
+        committed_tenant,
+        write=lambda: metering.send(event(), at=at),
+        opened=partial(usage_counters.usage_counters_open, windows=windows, at=at),
+    )
+    assert UsageCounter.objects.get(customer_id=customer.id).used_units == 2
+
+
+def test_a_counter_opened_while_an_event_is_cancelled_leaves_it_out(committed_tenant, at):
+    """S050, S056: a cancellation is half-way in, like an event, when neither has seen the other."""
+    code = f"undo-{ids.new_id()}"
+    customer = customers.customer(external_id=code)
+    meter = metering.meter(code="undo", event_type=f"{code}.call")
+    events = [metering.event(customer=code, type=f"{code}.call", occurred_at=DAY.isoformat()) for _ in range(3)]
+    assert metering.send(*events, at=at).accepted == 3
+    keys = {event_identity.event_key(source=event["source"], event_id=event["id"]) for event in events[:1]}
+    stored = list(corrected_events.stored_events(keys=keys).values())
+    windows = metering.counter_windows([meter], customer, (DAY, DAY + timedelta(days=1)))
+    _opened_beside(
+        committed_tenant,
+        write=partial(corrections.events_cancel, correction_id=ids.new_id(), events=stored, at=at),
+        opened=partial(usage_counters.usage_counters_open, windows=windows, at=at),
+    )
+    assert UsageCounter.objects.get(customer_id=customer.id).used_units == 2
