@@ -29,7 +29,13 @@ from apps.metering.limits import usage_thresholds_tell
 from apps.metering.models import EventMapping, EventTypePolicy, Meter, QuarantinedEvent, QuarantineStatus
 from apps.metering.partitions import months_ahead, usage_partitions_ensure, usage_partitions_forget
 from apps.metering.property_policies import meter_conflicts
-from apps.metering.usage_store import usage_batch_store, usage_events_store, usage_keys_store, usage_stored_find
+from apps.metering.usage_store import (
+    usage_batch_store,
+    usage_contents_compare,
+    usage_events_store,
+    usage_keys_store,
+    usage_stored_find,
+)
 
 __all__ = [
     "MeterInput",
@@ -44,6 +50,7 @@ __all__ = [
     "quarantine_lock_held",
     "quarantine_mark_replayed",
     "usage_batch_store",
+    "usage_contents_compare",
     "usage_events_store",
     "usage_keys_store",
     "usage_partitions_ensure",

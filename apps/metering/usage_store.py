@@ -65,12 +65,21 @@ def usage_events_store(*, rows: Sequence[UsageRow], stands_for: Mapping[bytes, s
 
 def usage_stored_find(*, rows: Sequence[UsageRow], known_since: datetime | None = None) -> dict[bytes, str]:
     """Return the verdict, "duplicate" or "conflict", of each row whose key is stored, committed and not forgotten."""
+    return {row.key: verdict for row, verdict in _verdicts(rows, known_since)}
+
+
+def usage_contents_compare(*, rows: Sequence[UsageRow]) -> dict[int, str]:
+    """Return the verdict of each row, by its position: of one id with several contents, each has its own."""
+    return {row.position: verdict for row, verdict in _verdicts(rows, None)}
+
+
+def _verdicts(rows: Sequence[UsageRow], known_since: datetime | None) -> list[tuple[UsageRow, str]]:
     if not rows:
-        return {}
-    return {
-        rows[number - 1].key: "duplicate" if is_same else "conflict"
+        return []
+    return [
+        (rows[number - 1], "duplicate" if is_same else "conflict")
         for number, is_same in fetch_all(usage_store_sql.FIND_STORED, _parameters(rows, known_since))
-    }
+    ]
 
 
 def _keys_insert(rows: Sequence[UsageRow], at: datetime, known_since: datetime | None) -> dict[bytes, str]:

@@ -291,8 +291,13 @@ class _Intake:
             verdicts |= {row.position: _over_limit(row, over[row.key]) for row in rows if row.key in over}
         if repeats:
             verdicts |= {row.position: _repeat(row, repeats[row.key]) for row in rows if row.key in repeats}
+        # Where the first contradicts what is stored, it says nothing of those after it.
+        told = metering_services.usage_contents_compare(
+            rows=[row for row, first in self._judged.repeats if repeats.get(first.key) == "conflict"]
+        )
         for row, first in self._judged.repeats:
             status = "duplicate" if first.payload_hash == row.payload_hash else "conflict"
+            status = told.get(row.position, status)
             # What repeats an event that was refused is refused, too: neither is stored.
             is_over = first.key in over and status == "duplicate"
             verdicts[row.position] = _over_limit(row, over[first.key]) if is_over else _repeat(row, status)

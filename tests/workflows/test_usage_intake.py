@@ -100,6 +100,16 @@ def test_repeats_inside_one_batch(customer, at):
     assert (result.accepted, _counts()) == (2, (2, 2, 2))
 
 
+def test_repeats_inside_one_batch_of_what_is_stored_are_told_by_what_is_stored(customer, at):
+    """S037: a producer is never told that another content is there already, nor that what is there is not."""
+    event = metering.event()
+    metering.send(event, at=at)
+    changed = {**event, "properties": {"a": "1"}}
+    result = metering.send(changed, changed, event, at=at)
+    assert _statuses(result) == [(0, "conflict", "id_reused"), (1, "conflict", "id_reused"), (2, "duplicate", "")]
+    assert (result.accepted, _counts()) == (0, (1, 1, 1))
+
+
 def test_two_equal_readings_under_two_ids_are_two_events(customer, at):
     """S244: the same payload twice by purpose counts twice; the identity is the producer's id."""
     event = metering.event(quantity="1")
