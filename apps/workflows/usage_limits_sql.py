@@ -27,18 +27,21 @@ _UNMADE = f"""
       AND {_HAS_NO_LIMIT.format(source="k.id", more="")}
 """
 
+# What is granted begins and ends by the customer's own clock, which for one on a test clock is not ours.
+_NOW = "coalesce((SELECT k.now_at FROM customers_testclock k WHERE k.id = o.test_clock_id), %(at)s)"
+
 LIMITS_MISSING = f"""
-SELECT t.customer_id FROM entitlements_accessterms t
+SELECT t.customer_id FROM entitlements_accessterms t JOIN customers_customer o ON o.id = t.customer_id
 WHERE t.customer_id = ANY(%(customers)s::uuid[])
-  AND (t.made_version <> t.version OR t.made_until_at <= %(at)s
+  AND (t.made_version <> t.version OR t.made_until_at <= {_NOW}
        OR EXISTS (SELECT FROM ({_UNMADE}) u
                   WHERE u.customer_id = t.customer_id AND u.starts_at <= %(last)s AND u.ends_at > %(first)s))
 """
 
 LIMITS_DUE = f"""
-SELECT t.customer_id FROM entitlements_accessterms t
+SELECT t.customer_id FROM entitlements_accessterms t JOIN customers_customer o ON o.id = t.customer_id
 WHERE t.customer_id > %(after)s
-  AND (t.made_version <> t.version OR t.made_until_at <= %(at)s
+  AND (t.made_version <> t.version OR t.made_until_at <= {_NOW}
        OR EXISTS (SELECT FROM ({_UNMADE}) u
                   WHERE u.customer_id = t.customer_id AND u.ends_at > %(at)s AND u.starts_at <= %(until)s))
 ORDER BY t.customer_id LIMIT %(limit)s

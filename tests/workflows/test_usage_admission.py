@@ -10,7 +10,7 @@ from apps.entitlements.models import AccessDecision
 from apps.metering.limit_models import UsageLimit, UsageLimitChange
 from apps.metering.models import QuarantinedEvent, UsageEvent
 from apps.workflows import cycle_close, usage_intake
-from tests.builders import limits, metering
+from tests.builders import customers, limits, metering, plans, subscriptions
 
 pytestmark = pytest.mark.django_db
 
@@ -159,3 +159,21 @@ def test_a_limit_that_moves_leaves_who_when_from_and_to(tenant, at):
     made, moved = UsageLimitChange.objects.order_by("id")
     assert (made.from_units, made.to_units, moved.from_units, moved.to_units) == (None, 1, 1, 5)
     assert moved.changed_at == at
+
+
+def test_what_was_granted_ends_by_the_clock_of_a_customer_on_a_test_clock(tenant, at):
+    """S115: far ahead of our clock, the limit is what it is on that day, and not what it was when it was made."""
+    clock = customers.test_clock(now_at=limits.START)
+    plans.published_plan(
+        code="clocked",
+        features={"api_calls": {"limit": "2", "meter": "api_calls", "on_exceed": "reject"}},
+        charges=[],
+    )
+    customer = customers.customer(external_id="clocked", test_clock=clock)
+    subscription = subscriptions.subscription(customer=customer, plan_code="clocked")
+    first, second = limits.START + timedelta(days=15), limits.START + timedelta(days=20)
+    limits.grant(subscription, at=at, extra_units=5, ends_at=first + timedelta(days=1))
+    for now, accepted in ((first, 1), (second, 1)):
+        subscriptions.advance(clock, now)
+        result = _send(1 if now == first else 3, at, customer="clocked", occurred_at=now.isoformat())
+        assert result.accepted == accepted
