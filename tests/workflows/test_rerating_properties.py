@@ -73,18 +73,16 @@ def test_billed_and_adjusted_is_the_price_of_all_usage(committed_tenant, model, 
     meter = {"aggregation": "sum", "value_property": "size"} if model != "matrix" else {"group_by": ["region"]}
     metering.meter(code=code, event_type=code, **meter)
     commitment = COMMITMENTS[data.draw(st.sampled_from(sorted(COMMITMENTS)))]
-    charge = {"code": "calls", "meter": code, **CHARGES[model]}
-    plans.published_plan(code=code, base_fee="5.00", charges=[charge], **commitment)
+    charges = [{"code": "calls", "meter": code, **CHARGES[model]}]
+    if data.draw(st.booleans()):
+        charges.append({"code": "seat", "model": "flat", "amount": "1.37", "timing": "arrears"})
+    plans.published_plan(code=code, base_fee="5.00", charges=charges, **commitment)
     customer = customers.customer(external_id=code)
     subscription = subscriptions.subscription(customer=customer, plan_code=code, starts_at=JANUARY)
     if data.draw(st.booleans()):
         coupon = discounts.coupon(code=code.upper(), percent=Decimal("12.5"), duration="forever")
         discounts.discount(customer=customer, coupon=coupon)
-    late_usage.late_policy_set(
-        data=LatePolicyInput(policy="next_invoice", meter_code=code, approved_up_to=Decimal(3)),
-        actor=OPERATOR,
-        at=JANUARY,
-    )
+    _policy_set(code, "next_invoice")
     sizes = st.lists(st.sampled_from(["0.5", "1", "2.25", "6", "13"]), min_size=0, max_size=4)
 
     def send(values, at) -> None:
@@ -110,6 +108,7 @@ def test_billed_and_adjusted_is_the_price_of_all_usage(committed_tenant, model, 
             if not _is_cancelled(victim):
                 _cancel(victim, at)
         late.follow(at=at)
+        _policy_set(code, data.draw(st.sampled_from(["next_invoice", "own_document"])))
         if data.draw(st.booleans()):
             late_settlement.late_usage_settle_due(at=at, period_ids=[period.id])
     late_settlement.late_usage_settle_due(at=AFTER_GRACE + timedelta(days=9), period_ids=[period.id])
@@ -120,6 +119,11 @@ def test_billed_and_adjusted_is_the_price_of_all_usage(committed_tenant, model, 
     document = late.document_of(subscription, ends_at=FEBRUARY)
     assert document.subtotal_minor + sum(each.amount_minor for each in settled) == rated.owed_minor
     assert rated.owed_minor == _afresh_minor(subscription, period, document)
+
+
+def _policy_set(code: str, policy: str) -> None:
+    data = LatePolicyInput(policy=policy, meter_code=code, approved_up_to=Decimal(3))
+    late_usage.late_policy_set(data=data, actor=OPERATOR, at=JANUARY)
 
 
 def _is_cancelled(event: UsageEvent) -> bool:
