@@ -121,7 +121,9 @@ class LateUsagePolicyAdmin(RecordAdmin):
 
     purpose = (
         "What becomes of usage that comes after its document was final, for the tenant and for single meters, and how "
-        "long documents wait for it. Without a row: the next invoice, up to 100 approved by rule."
+        "long documents wait for it. Without a row: the next invoice, up to 100 approved by rule. Each way has its "
+        "price: the next invoice brings the money a period later and leaves documents and recognised revenue as they "
+        "are; a document of its own comes at odd times; to hold delays every document of a period."
     )
     list_display = (
         "meter_code",

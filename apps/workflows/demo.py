@@ -33,7 +33,7 @@ from apps.taxes import services as tax_services
 from apps.taxes.services import TaxRateInput
 from apps.tenancy import context as tenancy_context
 from apps.tenancy.models import Tenant
-from apps.workflows import clocks, demo_catalogue, demo_changes, provisioning, subscribing, usage_intake
+from apps.workflows import clocks, demo_catalogue, demo_changes, demo_usage, provisioning, subscribing, usage_intake
 from apps.workflows.demo_catalogue import DemoCustomer, DemoTenant
 
 MONTHS = 12
@@ -85,6 +85,7 @@ def demo_fill(*, demo: DemoTenant, at: datetime, say: Callable[[str], None], mon
             _use(active, demo=demo, starts_at=day_starts_at, ends_at=until, at=until, dice=dice)
             demo_changes.changes_make(people=active, demo=demo, month=month, starts_at=day_starts_at, at=until)
         say(f"{demo.name}: month {month + 1} of {months + 1}")
+    demo_usage.usage_show(demo=demo, people=active, measure=lambda person: _measured(person, demo, dice), at=at)
     _seal()
 
 

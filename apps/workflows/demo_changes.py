@@ -48,15 +48,15 @@ def _make(change: DemoChange, subscription: Subscription, *, demo: DemoTenant, a
             subscription=subscription,
             terms=change.price,
             reason=change.reason,
-            actor=_person("finance", demo, at=at),
+            actor=staff_person(name="finance", demo=demo, at=at),
             at=at,
         )
         overrides.price_override_approve(
-            override_id=asked.id, comment="As signed", actor=_person("approver", demo, at=at), at=at
+            override_id=asked.id, comment="As signed", actor=staff_person(name="approver", demo=demo, at=at), at=at
         )
 
 
-def _person(name: str, demo: DemoTenant, *, at: datetime) -> Actor:
+def staff_person(*, name: str, demo: DemoTenant, at: datetime) -> Actor:
     """Return a member of staff, whose roles and password come with the demo's access."""
     email = f"{name}@{demo.slug}.example"
     user = User.objects.filter(email=email).first() or identity_services.user_create(

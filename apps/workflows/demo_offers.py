@@ -77,7 +77,7 @@ ACME_PLANS: tuple[dict[str, Any], ...] = (
                 "description": "API requests",
             }
         ],
-        "features": _FEATURES,
+        "features": {**_FEATURES, "api_requests": {"limit": "100", "meter": "requests", "on_exceed": "reject"}},
         # The 50 included ones are the 40 from Europe and 10 others; 10 others are left.
         "examples": [{"usage": {"requests": {"groups": _REGIONS}}, "total": "31.00"}],
     },
@@ -110,7 +110,11 @@ ACME_PLANS: tuple[dict[str, Any], ...] = (
                 "description": "Traffic out",
             },
         ],
-        "features": {**_FEATURES, "sso": True},
+        "features": {
+            **_FEATURES,
+            "sso": True,
+            "api_requests": {"limit": "300", "meter": "requests", "on_exceed": "notify"},
+        },
         "examples": [{"usage": {"requests": "300", "traffic_gb": "10"}, "total": "126.40"}],
     },
     {
@@ -193,7 +197,10 @@ GLOBEX_PLANS: tuple[dict[str, Any], ...] = (
                 "description": "Seats above three",
             },
         ],
-        "features": _FEATURES,
+        "features": {
+            **_FEATURES,
+            "compute": {"limit": "6000", "meter": "compute_minutes", "on_exceed": "throttle"},
+        },
         "examples": [{"usage": {"compute_minutes": "1200", "peak_seats": "5"}, "total": "110.00"}],
     },
 )

@@ -4,7 +4,18 @@ from dataclasses import replace
 
 import pytest
 
-from apps.invoices.models import Invoice, InvoiceDiscount, InvoiceLine
+from apps.entitlements.models import AccessDecision, UsageCap
+from apps.invoices.models import Adjustment, Invoice, InvoiceDiscount, InvoiceLine
+from apps.metering.correction_documents import UsageCorrection
+from apps.metering.limit_models import UsageLimit
+from apps.metering.models import (
+    LateUsage,
+    QuarantinedEvent,
+    UnmatchedUsage,
+    UsageAlert,
+    UsageProof,
+    UsageSource,
+)
 from apps.subscriptions.models import BillingPeriod, SubscriptionChange
 from apps.workflows import demo, demo_catalogue, invariants
 from tests.conftest import NOW
@@ -20,7 +31,24 @@ def test_a_demo_tenant_s_months_leave_nothing_out_of_place(tenant_of_its_own):
     assert {issue["code"] for draft in Invoice.objects.filter(status="DRAFT") for issue in draft.issues} <= {
         "tax_not_known"
     }
+    _shows_metering()
     assert invariants.invariants_check(at=NOW) == []
+
+
+def _shows_metering() -> None:
+    """Require that every page about usage has something to show."""
+    assert set(UsageLimit.objects.values_list("origin", flat=True)) == {"plan", "customer"}
+    assert set(UsageCap.objects.values_list("kind", flat=True)) == {"alert", "hard"}
+    assert AccessDecision.objects.filter(is_allowed=False).exists()
+    reasons = set(QuarantinedEvent.objects.values_list("code", flat=True))
+    assert len(reasons) >= 4, reasons
+    assert LateUsage.objects.exists()
+    assert Adjustment.objects.exists()
+    assert UsageCorrection.objects.filter(status="PENDING_APPROVAL").exists()
+    assert UsageAlert.objects.filter(kind="loss").exists()
+    assert UsageSource.objects.count() == 2
+    assert UsageProof.objects.filter(difference_count=0).exists()
+    assert UnmatchedUsage.objects.exists()
 
 
 @pytest.mark.races

@@ -38,7 +38,7 @@ def _subscribed(code: str, count: int, *, fee: str = "10.00", timing: str = "arr
 
 
 def test_many_runs_at_once_bill_each_period_once(committed_tenant, code):
-    """S049: several beats and workers, one effect."""
+    """S049, S068: several beats and workers share the customers, one effect each."""
     clock, people = _subscribed(code, 12)
     ids_of_people = [person.id for person in people]
     clock.now_at = FEBRUARY
