@@ -75,7 +75,7 @@ def cap_set(*, subscription: Subscription, data: CapInput, actor: Actor, at: dat
 @unit_of_work
 def cap_withdraw(*, cap: UsageCap, actor: Actor, at: datetime) -> UsageCap:
     """
-    Take a cap away; from here on it holds in no window.
+    Take a cap away; from here on it holds in no window that is not over yet.
 
     A soft cap is there so that one person alone cannot go above it, so it is its approver, or the tenant, who takes it
     away; whoever set it may ask for a lower one.

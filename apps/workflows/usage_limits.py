@@ -11,6 +11,8 @@ from decimal import Decimal
 from typing import Final
 from uuid import UUID
 
+from django.db.models import Q
+
 from apps.common import locks
 from apps.common.actors import SCHEDULE, Actor
 from apps.common.db import fetch_all, unit_of_work
@@ -110,7 +112,9 @@ def _sources_of(customer_ids: list[UUID], held_since: datetime) -> _Sources:
     for grant in Entitlement.objects.filter(customer_id__in=customer_ids, extra_units__isnull=False).order_by("id"):
         grants.setdefault(grant.customer_id, []).append(grant)
     caps: dict[UUID, list[UsageCap]] = {}
-    held = UsageCap.objects.filter(customer_id__in=customer_ids, withdrawn_at__isnull=True).order_by("id")
+    # One that is withdrawn by now still holds in the windows that were over before.
+    is_held = Q(withdrawn_at__isnull=True) | Q(withdrawn_at__gt=held_since)
+    held = UsageCap.objects.filter(is_held, customer_id__in=customer_ids).order_by("id")
     for cap in held.select_related("meter").prefetch_related("agreements"):
         caps.setdefault(cap.subscription_id, []).append(cap)
     return _Sources(periods, meters, grants, caps)
@@ -137,7 +141,8 @@ def _limits_of(period: BillingPeriod, sources: _Sources, at: datetime) -> Iterat
             on_exceed=grant.on_exceed,
         )
     for cap in sources.caps.get(period.subscription_id, []):
-        if period.ends_at > cap.asked_at:
+        is_over_before = cap.withdrawn_at is None or period.ends_at <= cap.withdrawn_at
+        if period.ends_at > cap.asked_at and is_over_before:
             yield _limit(
                 period,
                 meter=cap.meter,

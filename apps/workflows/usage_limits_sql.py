@@ -23,7 +23,7 @@ _UNMADE = f"""
     SELECT s.customer_id, p.starts_at, p.ends_at
     FROM entitlements_usagecap k JOIN subscriptions_billingperiod p ON p.subscription_id = k.subscription_id
     JOIN subscriptions_subscription s ON s.id = p.subscription_id
-    WHERE k.withdrawn_at IS NULL AND p.kind <> 'FROZEN' AND p.ends_at > k.asked_at
+    WHERE (k.withdrawn_at IS NULL OR p.ends_at <= k.withdrawn_at) AND p.kind <> 'FROZEN' AND p.ends_at > k.asked_at
       AND {_HAS_NO_LIMIT.format(source="k.id", more="")}
 """
 

@@ -6,10 +6,11 @@ import pytest
 
 from apps.common.actors import OPERATOR
 from apps.engine.access import Reason
+from apps.entitlements import services
 from apps.entitlements.models import AccessDecision
 from apps.metering.limit_models import UsageLimit, UsageLimitChange
 from apps.metering.models import QuarantinedEvent, UsageEvent
-from apps.workflows import cycle_close, usage_intake
+from apps.workflows import cycle_close, usage_intake, usage_limits
 from tests.builders import customers, limits, metering, plans, subscriptions
 
 pytestmark = pytest.mark.django_db
@@ -177,3 +178,15 @@ def test_what_was_granted_ends_by_the_clock_of_a_customer_on_a_test_clock(tenant
         subscriptions.advance(clock, now)
         result = _send(1 if now == first else 3, at, customer="clocked", occurred_at=now.isoformat())
         assert result.accepted == accepted
+
+
+def test_a_cap_that_is_withdrawn_still_holds_in_the_windows_that_were_over(tenant, at):
+    """I34: what comes late is judged by the cap of its month, whoever makes the limits anew: beat, or a late event."""
+    subscription = limits.limited(limit="100")
+    cap = limits.cap(subscription, units="1", at=at)
+    assert _send(2, at).accepted == 1
+    later = limits.START + timedelta(days=40)
+    services.cap_withdraw(cap=cap, actor=OPERATOR, at=later)
+    assert _send(1, later, occurred_at=at.isoformat()).rejected == 1
+    usage_limits.usage_limits_make_due(at=later)
+    assert _send(1, later, occurred_at=at.isoformat()).rejected == 1
