@@ -2,12 +2,14 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
 from apps.invoices import selectors as invoice_selectors
 from apps.invoices.models import Invoice, InvoiceKind, InvoiceStatus
 from apps.metering.correction_effects import Touched
+from apps.metering.models import Meter
 from apps.subscriptions.models import BillingPeriod
 from apps.workflows import rerating
 from apps.workflows.errors import ReratingRefused
@@ -27,21 +29,29 @@ class BilledPeriod:
 
 def periods_touched(*, touched: Iterable[Touched]) -> list[BilledPeriod]:
     """Return the periods with a final document that hold usage which a correction takes away or brings."""
+    places = list(touched)
+    # What is carried over is in the quantity of every later period, too.
+    meters = Meter.objects.filter(event_type__in={place.type for place in places}, has_carry_over=True)
+    carried = set(meters.values_list("event_type", flat=True))
     instants: dict[UUID, list[Any]] = {}
-    for place in touched:
+    carried_from: dict[UUID, datetime] = {}
+    for place in places:
         instants.setdefault(place.customer_id, []).append(place.occurred_at)
+        if place.type in carried:
+            first = carried_from.get(place.customer_id, place.occurred_at)
+            carried_from[place.customer_id] = min(first, place.occurred_at)
     if not instants:
         return []
     periods = BillingPeriod.objects.filter(
         subscription__customer_id__in=instants,
-        starts_at__lte=max(max(moments) for moments in instants.values()),
         ends_at__gt=min(min(moments) for moments in instants.values()),
         status="CLOSED",
     ).select_related("subscription__customer", "plan_version")
     found = []
     for period in periods.order_by("id"):
         moments = instants[period.subscription.customer_id]
-        if any(period.starts_at <= moment < period.ends_at for moment in moments):
+        carried_at = carried_from.get(period.subscription.customer_id, period.ends_at)
+        if carried_at < period.ends_at or any(period.starts_at <= moment < period.ends_at for moment in moments):
             invoice = invoice_selectors.invoice_live_of(period_id=period.id, kind=InvoiceKind.CYCLE)
             if invoice is not None and invoice.status in _FINAL:
                 found.append(BilledPeriod(period=period, invoice=invoice))

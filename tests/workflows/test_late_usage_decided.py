@@ -16,7 +16,8 @@ from apps.workflows import advance_usage, late_settlement
 from apps.workflows.errors import ReratingRefused
 from tests.builders import late_usage as late
 from tests.builders import metering, plans
-from tests.builders.late_usage import FEBRUARY, JANUARY
+from tests.builders.corrections import correction
+from tests.builders.late_usage import FEBRUARY, JANUARY, MARCH
 
 pytestmark = pytest.mark.races
 
@@ -210,3 +211,17 @@ def test_usage_billed_event_by_event_that_is_cancelled_comes_back_at_the_close(c
     late.settle(subscription, at=LATER)
     assert _adjustments(subscription) == [(20, "APPROVED")]
     assert Invoice.objects.filter(subscription=subscription, kind=InvoiceKind.USAGE).count() == 1
+
+
+def test_who_decides_sees_every_document_that_a_carried_over_reading_is_in(committed_tenant):
+    """I09: a reading of January that February goes on with changes both documents, and both are shown."""
+    code = "d-carried"
+    metering.meter(code=code, event_type=code, aggregation="weighted_sum", value_property="n", has_carry_over=True)
+    _customer, subscription = late.subscribed(code)
+    late.used(code, count=1, occurred_at=JANUARY + timedelta(days=2), id=code, properties={"n": "100"})
+    january = late.finalized(subscription, ends_at=FEBRUARY, at=AFTER_GRACE)
+    february = late.finalized(subscription, ends_at=MARCH, at=MARCH + timedelta(hours=30))
+    asked = correction({"source": "test", "id": code}, kind="cancel", at=MARCH + timedelta(days=3))
+    found = {each["number"]: each["amount_minor"] for each in asked.document_effect["documents"]}
+    assert found == {january.number: -january.total_minor, february.number: -february.total_minor}
+    assert february.total_minor > 0
