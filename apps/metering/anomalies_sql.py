@@ -13,7 +13,9 @@ WITH hours AS (
 ), ranked AS (
     SELECT h.*, max(h.value) OVER (PARTITION BY h.customer_id, h.meter_id) AS largest FROM hours h
 )
-SELECT r.customer_id, c.name, m.code, m.unit_name, r.hour, r.value
+SELECT r.customer_id, c.name, m.code,
+       CASE WHEN coalesce((m.rounding ->> 'divide_by')::numeric, 1) = 1 THEN m.unit_name ELSE m.value_property END,
+       r.hour, r.value
 FROM ranked r JOIN customers_customer c ON c.id = r.customer_id AND c.test_clock_id IS NULL
 JOIN metering_meter m ON m.id = r.meter_id
 WHERE r.largest >= %(volume_min)s ORDER BY m.code, r.customer_id, r.hour

@@ -193,4 +193,4 @@ def _month_units(meter: Meter, place: MeterMonth) -> Decimal:
 
 
 def _meter(meter: Meter) -> dict[str, Any]:
-    return {"meter": meter.code, "version": meter.version, "unit_name": meter.unit_name}
+    return {"meter": meter.code, "version": meter.version, "unit_name": meter.counted_unit}

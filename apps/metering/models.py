@@ -5,6 +5,7 @@ partitions, a statement trigger and COPY need more than the ORM can say. The ORM
 """
 
 from datetime import datetime
+from decimal import Decimal
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
@@ -109,6 +110,12 @@ class Meter(Entity):
 
     def __str__(self) -> str:
         return f"{self.name} v{self.version}"
+
+    @property
+    def counted_unit(self) -> str:
+        """Return what is added up before the rounding divides it: bytes, where gigabytes are billed."""
+        divide_by = Decimal((self.rounding or {}).get("divide_by", "1"))
+        return self.unit_name if divide_by == 1 else self.value_property
 
     @property
     def is_refusable(self) -> bool:

@@ -36,13 +36,15 @@ TOTALS_DIGEST = f"""
     ) digested
 """
 
-# What the day came to, per meter version: the snapshot of the day that is kept.
+# What the day came to, per meter version: the snapshot of the day that is kept. Totals are of before the meter's
+# rounding, so their unit is, too (`Meter.counted_unit`).
 TOTALS_OF_DAY = """
-    SELECT m.code, m.version, m.unit_name, sum(a.event_count)::bigint, sum(a.value_sum), max(a.value_max),
-           count(DISTINCT a.customer_id)
+    SELECT m.code, m.version,
+           CASE WHEN coalesce((m.rounding ->> 'divide_by')::numeric, 1) = 1 THEN m.unit_name ELSE m.value_property END,
+           sum(a.event_count)::bigint, sum(a.value_sum), max(a.value_max), count(DISTINCT a.customer_id)
     FROM metering_usageaggregate a JOIN metering_meter m ON m.id = a.meter_id
     WHERE a.hour >= %(starts_at)s AND a.hour < %(ends_at)s
-    GROUP BY m.code, m.version, m.unit_name ORDER BY m.code, m.version
+    GROUP BY m.id, m.code, m.version ORDER BY m.code, m.version
 """
 
 # A day is due when it was never proven, or when events came to it since (once a day at most), or when its proof is

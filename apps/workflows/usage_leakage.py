@@ -125,7 +125,7 @@ def _zero(bounds: Mapping[str, object]) -> Iterator[Leak]:
     for code, currency, lines, count, since in fetch_report(usage_leakage_sql.ZERO_PRICED, bounds):
         yield Leak(
             place="Priced at nothing",
-            subject=f"{code} in {currency}, {lines} lines",
+            subject=f"{code} in {currency}, {lines} {'line' if lines == 1 else 'lines'}",
             events=count or 0,
             since=since.date().isoformat(),
             remedy="Within what the plan includes this is right; else look at the tiers of the charge.",

@@ -104,6 +104,28 @@ def backoffice_take(page: Any, base: str, access: dict[str, Any]) -> None:
     _take(page, "backoffice-plan")
     page.goto(f"{base}/backoffice/trial-balance/")
     _take(page, "trial-balance")
+    usage_take(page, base)
+
+
+def usage_take(page: Any, base: str) -> None:
+    """Take what is there for usage that is not as it should be: refused, lost, late, corrected, leaking, proven."""
+    for name, path in (
+        ("backoffice-quarantine", "metering/quarantinedevent/"),
+        ("backoffice-usage-alerts", "metering/usagealert/"),
+        ("backoffice-limits", "metering/usagelimit/"),
+        ("backoffice-leakage", "usage-leakage/"),
+    ):
+        page.goto(f"{base}/backoffice/{path}")
+        _take(page, name)
+    for name, path in (
+        ("backoffice-late-usage", "metering/lateusage/"),
+        ("backoffice-usage-correction", "metering/usagecorrection/"),
+        ("backoffice-usage-proof", "metering/usageproof/"),
+    ):
+        page.goto(f"{base}/backoffice/{path}")
+        page.locator("#result_list tbody a").first.click()
+        page.locator(".ch-facts").first.wait_for()
+        _take(page, name)
 
 
 def portal_take(page: Any, base: str, mail_dir: Path) -> None:
@@ -125,6 +147,8 @@ def portal_take(page: Any, base: str, mail_dir: Path) -> None:
     page.locator("tbody th a").first.click()
     page.get_by_role("heading", name="Lines").wait_for()
     _take(page, "portal-invoice")
+    page.goto(f"{base}/portal/limits/")
+    _take(page, "portal-limits")
 
 
 def _take(page: Any, name: str) -> None:
