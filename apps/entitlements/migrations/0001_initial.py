@@ -19,7 +19,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('customers', '0001_initial'),
-        ('metering', '0008_limits'),
+        ('metering', '0014_limits'),
         ('subscriptions', '0005_parts_of_a_whole'),
     ]
 

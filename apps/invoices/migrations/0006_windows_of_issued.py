@@ -18,6 +18,6 @@ ON CONFLICT DO NOTHING;
 
 
 class Migration(migrations.Migration):
-    dependencies = [("invoices", "0005_adjustment_terms"), ("metering", "0009_late_usage")]
+    dependencies = [("invoices", "0005_adjustment_terms"), ("metering", "0011_late_usage")]
 
     operations = [migrations.RunSQL(sql=CLOSE_WINDOWS, reverse_sql=migrations.RunSQL.noop)]

@@ -18,7 +18,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('customers', '0001_initial'),
-        ('metering', '0015_mending'),
+        ('metering', '0013_mending'),
     ]
 
     operations = [

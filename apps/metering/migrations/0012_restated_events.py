@@ -9,7 +9,7 @@ from apps.metering import usage_fold_sql, usage_rebuild_sql
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('metering', '0009_late_usage'),
+        ('metering', '0011_late_usage'),
     ]
 
     operations = [

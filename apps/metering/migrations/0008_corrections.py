@@ -16,7 +16,7 @@ from apps.metering import correction_tables_sql as sql
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('metering', '0011_watching'),
+        ('metering', '0007_watching'),
     ]
 
     operations = [

@@ -13,7 +13,7 @@ from apps.metering import intake_tables_sql as tables
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('metering', '0008_limits'),
+        ('metering', '0014_limits'),
     ]
 
     operations = [

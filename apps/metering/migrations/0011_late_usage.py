@@ -15,7 +15,7 @@ from apps.metering import following_sql
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('metering', '0013_usage_import'),
+        ('metering', '0010_usage_import'),
     ]
 
     operations = [

@@ -11,7 +11,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('metering', '0007_rollups'),
+        ('metering', '0009_rollups'),
     ]
 
     operations = [

@@ -10,7 +10,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('metering', '0014_restated_events'),
+        ('metering', '0012_restated_events'),
     ]
 
     operations = [

@@ -6,7 +6,7 @@ from apps.metering import usage_tables_sql as tables
 
 
 class Migration(migrations.Migration):
-    dependencies = [("metering", "0010_corrections")]
+    dependencies = [("metering", "0008_corrections")]
 
     operations = [
         migrations.AddField(
