@@ -264,3 +264,11 @@ def test_a_revoked_key_opens_the_door_for_ten_seconds_at_most(monkeypatch):
     assert all("chk_live" not in repr(name) for name in usage_events._keys)
     usage_events._key(Request(), NOW)
     assert len(calls) == 2
+
+
+def test_a_request_lets_its_body_go(rf):
+    """A request lives on in the circle of its session and user; what it carried must not live on with it."""
+    request = rf.post("/api/v1/events/batch", data=b'{"events": []}', content_type="application/json")
+    assert usage_events._body(request) == b'{"events": []}'
+    assert request.body == b""
+    assert "wsgi.input" not in request.META

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from datetime import datetime
 from http import HTTPStatus
+from io import BytesIO
 from typing import Any, Final
 
 import msgspec
@@ -145,7 +146,20 @@ def _body(request: HttpRequest) -> bytes:
         raise BatchTooLarge(
             f"The body has {length} bytes; {bodies.BODY_BYTES_MAX} are the limit. Send smaller batches."
         )
-    return request.body
+    return _body_taken(request)
+
+
+def _body_taken(request: HttpRequest) -> bytes:
+    """
+    Return the body and let the request forget it.
+
+    Session, user and messages refer back to their request, so it stays in memory until the next full collection; with
+    its body, a process would hold hundreds of megabytes of batches that were answered long ago.
+    """
+    body = request.body
+    request._body, request._stream = b"", BytesIO()
+    request.META.pop("wsgi.input", None)
+    return body
 
 
 def _key(request: HttpRequest, at: datetime) -> ApiKey:
