@@ -121,6 +121,15 @@ def _tasks_run_where_they_are_called() -> None:
 
 
 @pytest.fixture(autouse=True)
+def _leaves_the_tenant() -> Iterator[None]:
+    """Stand outside of every tenant after each test: a request through the client leaves one entered."""
+    from django.db import connection
+
+    yield
+    connection.set_schema_to_public()
+
+
+@pytest.fixture(autouse=True)
 def _no_network(monkeypatch) -> None:
     """Refuse every connection that leaves the machine."""
     real_connect = socket.socket.connect

@@ -132,7 +132,7 @@ def test_zero_priced_usage_is_told(tenant):
     subscriptions.advance(test_clock, faces.NOW)
     bounds = {"starts_at": datetime(2026, 1, 1, tzinfo=UTC), "ends_at": faces.NOW, "at": faces.NOW}
     (leak,) = usage_leakage.leakage(**bounds)
-    assert (leak.place, leak.events, leak.subject) == ("Priced at nothing", 10, "api_calls in USD, 1 lines")
+    assert (leak.place, leak.events, leak.subject) == ("Priced at nothing", 10, "api_calls in USD, 1 line")
 
 
 def test_a_line_of_an_archived_month_says_so_and_how_to_restore(reader, monkeypatch):

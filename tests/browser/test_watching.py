@@ -9,11 +9,12 @@ import pytest
 
 from apps.common.actors import SCHEDULE
 from apps.identity.models import Role
-from apps.metering import following, proofs
+from apps.metering import proofs
 from apps.workflows import usage_watch
 from tests.apps.metering.watched import store
 from tests.browser.test_faces import _is_wider_than_the_screen, _staff_enter
 from tests.builders import faces
+from tests.builders import late_usage as late
 
 pytestmark = pytest.mark.browser
 BEGIN = datetime(2026, 2, 9, 9, 0, tzinfo=UTC)
@@ -27,8 +28,7 @@ def mark(committed_tenant, clock) -> str:
     faces.staff(Role.BILLER, Role.AUDITOR, email=f"finance-{name}@gamma.example")
     kept = set(range(1, 1001)) - set(range(500, 530))
     store(kept, customer_id=house.customer.id, begin=BEGIN, source=f"edge-{name}", is_own_transaction=True)
-    for _run in range(3):
-        following.usage_follow(at=BEGIN + timedelta(minutes=20))
+    late.follow(at=BEGIN + timedelta(minutes=20))
     for minute in (20, 21):
         usage_watch.sources_watch(actor=SCHEDULE, at=BEGIN + timedelta(minutes=minute))
     proofs.usage_proof_make(usage_date=BEGIN.date(), at=BEGIN + timedelta(days=1))

@@ -14,6 +14,7 @@ from apps.messaging.models import DomainEvent
 from apps.metering import following, partitions, selectors, services
 from apps.metering.models import QuarantinedEvent, UsageAggregate, UsageEvent, UsageEventKey, UsageFollower, UsageSource
 from tests.builders import customers, metering
+from tests.builders import late_usage as late
 
 pytestmark = pytest.mark.races
 
@@ -136,8 +137,7 @@ def test_a_crash_after_every_statement_of_the_follower_counts_every_event_once(w
         connection.close()
         if not is_over:
             assert UsageFollower.objects.values_list("done_snapshot", "reached_snapshot").first() == before
-        for _ in range(3):
-            following.usage_follow(at=at)
+        late.follow(at=at)
         assert UsageSource.objects.get(source=source).event_count == sent
         if is_over:
             break
@@ -179,8 +179,7 @@ def test_a_clock_of_ours_that_jumps_loses_and_doubles_nothing(world, at):
         assert metering.send(event, at=at + jump).accepted == 1
         following.usage_follow(at=at + jump)
         assert metering.send(event, at=at - jump).duplicates == 1
-    for _ in range(3):
-        following.usage_follow(at=at)
+    late.follow(at=at)
     assert UsageSource.objects.get(source=source).event_count == len(jumps)
     assert _state(customer, meter)[:3] == (5, 5, 5)
 

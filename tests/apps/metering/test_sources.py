@@ -5,11 +5,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.db import DatabaseError, transaction
 
-from apps.metering import following, sources
+from apps.metering import sources
 from apps.metering.errors import HeartbeatConflict, HeartbeatInvalid
 from apps.metering.models import SourceHeartbeat, SourceHour, UnmatchedUsage, UsageSource
 from tests.apps.metering.watched import follow, store
 from tests.builders import customers, metering
+from tests.builders import late_usage as late
 
 BEGIN = datetime(2026, 1, 14, 9, 0, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -176,12 +177,10 @@ def test_the_door_takes_numbers_and_the_real_follower_folds_them(committed_tenan
         for n in range(1, 9)
     ]
     assert metering.send(*sent[:5], at=BEGIN).accepted == 5
-    for _run in range(3):
-        following.usage_follow(at=BEGIN)
+    late.follow(at=BEGIN)
     metering.meter(code=code, event_type=f"{code}.call")
     assert metering.send(*sent[6:], at=BEGIN).accepted == 2
-    for _run in range(3):
-        following.usage_follow(at=BEGIN)
+    late.follow(at=BEGIN)
     source = UsageSource.objects.get(source=code)
     hour = SourceHour.objects.get(source=source)
     assert (source.event_count, hour.sequence_first, hour.sequence_last, hour.sequence_count) == (7, 1, 8, 7)
