@@ -120,12 +120,21 @@ def test_lines_that_are_not_taken_in_are_reported_and_kept_and_stop_nothing(acme
     assert (row.conflict_count, row.rejected_count, row.duplicate_count, row.read_lines) == (1, 4, 1, 9)
 
 
+def test_files_of_one_name_in_two_folders_have_reports_of_their_own(acme, folder):
+    """S025: the second one's report does not take the first one's lines away."""
+    for month in ("may", "june"):
+        (folder / month).mkdir()
+        (folder / month / "usage.jsonl").write_text(json.dumps({"id": month}) + "\n")
+        assert run(f"{month}/usage.jsonl")[2] == usage_import.EXIT_REFUSED
+    assert len(list(folder.glob("usage.jsonl.*.report.jsonl"))) == 2
+
+
 def test_a_dry_run_judges_every_line_and_stores_nothing(acme, folder):
     (folder / "x.jsonl").write_text(lines(2) + "{}\n")
     said, _told, status = run("x.jsonl", "--dry-run")
     assert said.startswith("x.jsonl: 2 would be accepted, nothing was stored; 0 were there already; 0 conflicts, 1 rej")
     assert status == usage_import.EXIT_REFUSED
-    assert report_of("x.jsonl") == [(3, "rejected", "missing_field")]
+    assert report_of("x.jsonl.dry-run") == [(3, "rejected", "missing_field")]
     stored = (UsageEvent, UsageAggregate, UsageImport, QuarantinedEvent)
     assert [model.objects.count() for model in stored] == [0, 0, 0, 0]
     assert run("x.jsonl")[0].startswith("x.jsonl: 2 accepted")

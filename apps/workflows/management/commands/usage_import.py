@@ -1,5 +1,6 @@
 """`manage.py usage_import --tenant acme FILE...`: read usage events from files, each counted once."""
 
+import hashlib
 import os
 import sys
 import time
@@ -100,7 +101,7 @@ class Command(BaseCommand):
                 )
                 if file.table is not None and file.table.unread:
                     self.stderr.write(f"{reading.name}: columns not read: {', '.join(file.table.unread)}")
-                report = _Report(options["report_dir"], reading.name, keep_lines=usage_import.read_lines)
+                report = _Report(_report_path(reading.name, options), keep_lines=usage_import.read_lines)
                 return self._read(file, usage_import, report, options)
             except DomainError as error:
                 raise CommandError(error.detail) from error
@@ -149,12 +150,21 @@ class Command(BaseCommand):
         return refused
 
 
+def _report_path(name: str, options: dict[str, Any]) -> Path:
+    """Return where the report of a file is: of its own for files of one name in two folders, and for a dry run."""
+    path = Path(name)
+    folder: Path = options["report_dir"]
+    is_elsewhere = path.resolve().parent != folder.resolve()
+    place = f".{hashlib.sha256(str(path.resolve().parent).encode()).hexdigest()[:8]}" if is_elsewhere else ""
+    return folder / f"{path.name}{place}{'.dry-run' if options['dry_run'] else ''}.report.jsonl"
+
+
 class _Report:
     """A file of what was not taken in, one JSON document a line; it is made when there is something to say."""
 
-    def __init__(self, folder: Path, name: str, *, keep_lines: int) -> None:
+    def __init__(self, path: Path, *, keep_lines: int) -> None:
         """Keep what was told of lines that are in, and forget what a killed run told of lines it did not commit."""
-        self.path = folder / f"{Path(name).name}.report.jsonl"
+        self.path = path
         if self.path.exists():
             told = [text for text in self.path.read_bytes().splitlines(keepends=True) if text.endswith(b"\n")]
             kept = [text for text in told if msgspec.json.decode(text, type=dict[str, Any])["line"] <= keep_lines]
