@@ -72,7 +72,8 @@ def labels_known(*, meter: Meter, scope: Mapping[str, Any], label_keys: Sequence
 
 def _statement(meter: Meter, scope: Mapping[str, Any]) -> str:
     """Return the statement for a meter: of rollups alone where the window begins and ends with an hour."""
-    has_edges = scope["starts_at"] < scope["edge_until"] or scope["edge_from"] < scope["ends_at"]
+    # By its instants and not by its length: what a meter carries into an empty window may lie in the middle of an hour.
+    has_edges = any(hour_of(scope[name]) != scope[name] for name in ("starts_at", "ends_at"))
     with_edges, of_hours = _STATEMENTS.get(Aggregation(meter.aggregation), _TOTALLED)
     return with_edges if has_edges else of_hours
 

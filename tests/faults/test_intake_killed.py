@@ -148,7 +148,7 @@ def test_workers_killed_at_random_instants_lose_and_double_nothing(world, at):
         lives = [dice.randrange(life_ms) for _ in range(dice.choice((1, 2, 4)))]
         deaths += _send_until_answered(schema_name, batch, at, killed_after_ms=[*lives, None])
     # How many die unheard depends on the machine's mood; that some do is what makes this a test.
-    assert deaths >= 3
+    assert deaths >= 1
     _assert_counted_once(customer, meter, 240)
 
 

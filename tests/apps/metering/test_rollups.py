@@ -69,6 +69,20 @@ def test_what_stands_is_what_counts(meters, at, *, events, window, cancelled, ea
     assert selectors.aggregates_compare(limit=1, customer_id=customer.id) == []
 
 
+def test_what_is_carried_into_an_empty_window_is_there_in_the_middle_of_an_hour(meters, at):
+    """Found by drawing: an empty window has no edges of its own, and what came before it has one."""
+    customer = customers.customer(external_id="carried")
+    document = {"properties": {"value": "7", "delta": "1", "user": "a", "op": "add"}, "type": "drawn.call"}
+    event = metering.event(customer="carried", occurred_at=DAY.isoformat(), **document)
+    assert metering.send(event, at=at).accepted == 1
+    kept = next(meter for meter in meters if meter.aggregation == "unique_count" and meter.has_carry_over)
+    instant = DAY + timedelta(microseconds=1)
+    usage = selectors.usage_quantity(
+        meter=kept, customer_id=customer.id, subscription_id=None, starts_at=instant, ends_at=instant
+    )
+    assert usage.raw == 1
+
+
 def test_a_total_whose_events_are_all_cancelled_begins_anew(meters, at):
     customer = customers.customer(external_id="emptied")
     document = {"properties": {"value": "7", "delta": "1", "user": "a", "op": "add"}, "type": "drawn.call"}
